@@ -1,0 +1,1 @@
+"""Readers, schema, pair building, and the sample that ships with the project."""

@@ -1,0 +1,46 @@
+"""Where a named file or folder lies, and the digest of what is in it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from pathlib import Path
+
+from data.errors import FlipkdError
+
+PACKAGE = "package:"
+
+
+def package_path(name: str) -> Path:
+    """The file or folder that `package:import_name/path` names, without importing the package.
+
+    Raises:
+        FlipkdError: no such package, or nothing there.
+    """
+    package, _, inside = name.removeprefix(PACKAGE).partition("/")
+    try:
+        spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    except (ImportError, ValueError):
+        spec = None
+    roots = list(spec.submodule_search_locations or []) if spec else []
+    if not roots:
+        raise FlipkdError(
+            f"{name}: no package `{package}` is installed here; try: pip install {package.replace('_', '-')}"
+        )
+    path = Path(roots[0]) / inside
+    if not path.exists():
+        raise FlipkdError(f"{name}: the package `{package}` holds no `{inside}`")
+    return path
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, or of a folder's relative names and contents; hidden files in a folder are left out."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    total = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        inner = file.relative_to(path)
+        if not any(part.startswith((".", "__pycache__")) for part in inner.parts):
+            total.update(f"{inner.as_posix()}\0{digest(file)}\0".encode())
+    return total.hexdigest()

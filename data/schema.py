@@ -1,0 +1,111 @@
+"""The Parquet files that flipkd writes: their columns, and how they are written.
+
+They are an interface: people open them in Polars, DuckDB or pandas. A column is added at the end or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROW_GROUP_ROWS = 64_000
+
+PAIRS = pa.schema(
+    [
+        pa.field("pair_id", pa.string(), nullable=False),  # hash of the two texts, the same in every run
+        pa.field("text_a", pa.string(), nullable=False),
+        pa.field("text_b", pa.string(), nullable=False),
+        pa.field("label", pa.int8()),  # 1 match, 0 no match, null unlabelled
+        pa.field("split", pa.string(), nullable=False),  # train, dev, test
+        pa.field("group", pa.string()),  # never in two splits
+        pa.field("source", pa.string(), nullable=False),  # name of the file
+        pa.field("source_row", pa.int64(), nullable=False),  # 1-based row of the file, the header not counted
+    ]
+)
+REJECTS = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("source_row", pa.int64(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("raw", pa.string(), nullable=False),  # the row as JSON; bytes that are not UTF-8 as \\xNN
+    ]
+)
+SCORES = pa.schema(
+    [
+        *PAIRS,
+        pa.field("teacher_score", pa.float32(), nullable=False),  # cosine, -1 to 1
+        pa.field("text_a_id", pa.int64(), nullable=False),  # into embeddings.parquet
+        pa.field("text_b_id", pa.int64(), nullable=False),
+    ]
+)
+FILTERED = pa.schema(
+    [
+        *SCORES,
+        pa.field("kept", pa.bool_(), nullable=False),
+        pa.field(
+            "reason", pa.string(), nullable=False
+        ),  # kept, positive_below_bound, negative_above_bound, uncertain
+        pa.field("target", pa.int8()),  # the label, or the pseudo-label; null if uncertain
+    ]
+)
+PREDICTIONS = pa.schema(
+    [
+        *PAIRS,
+        pa.field("teacher", pa.float32(), nullable=False),  # cosine
+        pa.field("decoder", pa.float32(), nullable=False),  # probability of the matching word, mean of both orders
+        pa.field("encoder", pa.float32(), nullable=False),  # cosine
+        pa.field("fused", pa.float32(), nullable=False),  # probability, logistic regression on decoder and encoder
+    ]
+)
+TRAINING_LOG = pa.schema(
+    [
+        pa.field("step", pa.int64(), nullable=False),
+        pa.field("epoch", pa.float64(), nullable=False),
+        pa.field("loss", pa.float64(), nullable=False),
+        pa.field("ce", pa.float64()),  # unweighted terms; null where a term is off
+        pa.field("mcl", pa.float64()),
+        pa.field("dist", pa.float64()),
+        pa.field("learning_rate", pa.float64(), nullable=False),
+        pa.field("gradient_norm", pa.float64(), nullable=False),
+        pa.field("tokens_per_second", pa.float64(), nullable=False),  # real tokens, padding not counted
+        pa.field("dev_decoder_auroc", pa.float64()),  # null between evaluations
+        pa.field("dev_encoder_auroc", pa.float64()),
+    ]
+)
+
+
+def embeddings_schema(dimension: int) -> pa.Schema:
+    """Columns of `embeddings.parquet`: each distinct text once, `embedding` a unit vector."""
+    return pa.schema(
+        [
+            pa.field("text_id", pa.int64(), nullable=False),
+            pa.field("text", pa.string(), nullable=False),
+            pa.field("embedding", pa.list_(pa.float32(), dimension), nullable=False),
+        ]
+    )
+
+
+def with_metadata(schema: pa.Schema, metadata: Mapping[str, object]) -> pa.Schema:
+    """The schema with file metadata under the key `flipkd`, as JSON: which teacher wrote the file, for one."""
+    return schema.with_metadata({"flipkd": json.dumps(metadata, ensure_ascii=False, sort_keys=True)})
+
+
+def read_metadata(path: Path) -> dict[str, object]:
+    """What `with_metadata` put into a Parquet file; empty if there is nothing."""
+    found = (pq.read_schema(path).metadata or {}).get(b"flipkd")
+    return json.loads(found) if found else {}
+
+
+def writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """A streaming writer with the settings that all our files share."""
+    return pq.ParquetWriter(path, schema, compression="zstd")
+
+
+def write_table(table: pa.Table, path: Path, schema: pa.Schema) -> None:
+    """Write a whole table under a schema; column order and types must fit."""
+    with writer(path, schema) as out:
+        out.write_table(table.select(schema.names).cast(schema), row_group_size=ROW_GROUP_ROWS)

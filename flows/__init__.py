@@ -1,0 +1,1 @@
+"""Prefect around the stages: tasks, the flow, and what deployments need."""

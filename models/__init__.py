@@ -1,0 +1,1 @@
+"""Teacher, student, objectives, and how a model's name becomes a model."""

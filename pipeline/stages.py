@@ -1,0 +1,194 @@
+"""The six stages, what each reads, and the keys of their artifacts.
+
+Keys follow from the config and the content of raw files and models alone, so the keys of a whole run are known
+before anything runs.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from data.errors import FlipkdError
+from data.locate import PACKAGE, digest, package_path
+from models.names import find_model
+from pipeline.config import NOT_IN_KEY, Config, PrepareConfig, UtterancesFile
+from pipeline.store import artifact_key
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage may use besides its config and inputs.
+
+    Attributes:
+        seed: of everything random.
+        final: where the artifact will lie when it is complete.
+        work: scratch folder that survives a crash (checkpoints), removed once the artifact is complete.
+        models: folder of converted models, shared by all runs.
+    """
+
+    seed: int
+    final: Path
+    work: Path
+    models: Path
+
+
+# A stage: (its config, its inputs' folders by stage name, the folder to fill, the context) -> summary.
+StageFunction = Callable[[Any, Mapping[str, Path], Path, Context], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage's place in the pipeline.
+
+    Attributes:
+        version: goes up when the same input would give another output.
+        reads: the stages whose artifacts it reads.
+        seeded: whether anything in it is random.
+    """
+
+    name: str
+    version: int
+    reads: tuple[str, ...]
+    title: str
+    seeded: bool = True
+
+    @property
+    def function(self) -> StageFunction:
+        """`run` of the stage's module, imported only now: most of them take torch."""
+        return importlib.import_module(f"pipeline.{self.name}").run
+
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage("prepare", 1, (), "read and check the pairs"),
+        Stage("teach", 1, ("prepare",), "tune the teacher"),
+        Stage("score", 1, ("prepare", "teach"), "score every pair with the teacher", seeded=False),
+        Stage("filter", 1, ("score",), "keep the pairs the teacher vouches for", seeded=False),
+        Stage("distill", 1, ("filter", "score"), "train the student"),
+        Stage("export", 1, ("prepare", "teach", "score", "filter", "distill"), "measure and export the student"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of one run.
+
+    Attributes:
+        stage: the stage's name.
+        key: of its artifact.
+        seed: of everything random in it; 0 if nothing is.
+        config: its part of the config, as it entered the key.
+        inputs: keys of the artifacts, and identities of the files and models, that it reads.
+    """
+
+    stage: str
+    key: str
+    seed: int
+    config: dict[str, Any] = field(hash=False)
+    inputs: dict[str, str] = field(hash=False)
+
+    @property
+    def artifacts(self) -> dict[str, str]:
+        """Those of the inputs that are artifacts: stage name to key."""
+        return {name: self.inputs[name] for name in STAGES[self.stage].reads}
+
+
+def plan(config: Config, until: str | None = None) -> list[Step]:
+    """The steps of a run, in order, with their keys; nothing is computed but digests.
+
+    Raises:
+        FlipkdError: a raw file or model is not there, or `until` names no stage.
+    """
+    if until is not None and until not in STAGES:
+        raise FlipkdError(f"no stage is called {until!r}; the stages are {', '.join(STAGES)}")
+    steps: dict[str, Step] = {}
+    for stage in STAGES.values():
+        section = getattr(config, stage.name)
+        inputs = {name: steps[name].key for name in stage.reads} | _raw_inputs(stage.name, section)
+        keyed = key_config(section)
+        seed = _seed(stage, config)
+        key = artifact_key(stage.name, stage.version, keyed, seed, inputs)
+        steps[stage.name] = Step(stage.name, key, seed, keyed, inputs)
+        if stage.name == until:
+            break
+    return list(steps.values())
+
+
+def _seed(stage: Stage, config: Config) -> int:
+    if stage.name == "distill" and config.distill.seed is not None:
+        return config.distill.seed
+    return config.seed if stage.seeded else 0
+
+
+def _raw_inputs(stage: str, section: Any) -> dict[str, str]:
+    """Identities of what a stage reads from outside the store: raw files and models, by content."""
+    if stage == "prepare":
+        paths = [input_path(file.path) for file in section.inputs]
+        # The name enters too: it stands in the column `source`.
+        found = {f"file {n}": f"{path.name} sha256:{digest(path)}" for n, path in enumerate(paths)}
+        if _builds_pairs(section):
+            found["encoder"] = find_model(section.pairs.encoder).identity
+        return found
+    if stage in {"teach", "distill"}:
+        return {"model": find_model(section.model).identity}
+    return {}
+
+
+def _builds_pairs(section: PrepareConfig) -> bool:
+    return any(isinstance(file, UtterancesFile) for file in section.inputs)
+
+
+def input_path(name: str) -> Path:
+    """The file that a path of the config stands for.
+
+    Raises:
+        FlipkdError: it is not there, or is a folder.
+    """
+    path = package_path(name) if name.startswith(PACKAGE) else Path(name).expanduser()
+    if path.is_dir():
+        raise FlipkdError(f"prepare.inputs: {name} is a folder; name the files in it one by one")
+    if not path.is_file():
+        raise FlipkdError(f"prepare.inputs: no such file: {path}")
+    return path
+
+
+# A name is replaced by the identity of what it names: a moved file is still the same file. The seed stands apart.
+_NAMES = frozenset({"path", "model", "encoder", "seed"})
+
+
+def key_config(section: BaseModel) -> dict[str, Any]:
+    """A section as it enters the key: without what cannot change the result, and without names."""
+    kept: dict[str, Any] = {}
+    for name, info in type(section).model_fields.items():
+        extra = info.json_schema_extra
+        if name in _NAMES or (isinstance(extra, dict) and NOT_IN_KEY in extra):
+            continue
+        kept[name] = _plain(getattr(section, name))
+    if isinstance(section, PrepareConfig) and not _builds_pairs(section):
+        kept.pop("pairs")
+    return kept
+
+
+@functools.singledispatch
+def _plain(value: Any) -> Any:
+    return value
+
+
+@_plain.register
+def _(value: BaseModel) -> Any:
+    return key_config(value)
+
+
+@_plain.register(list)
+@_plain.register(tuple)
+def _(value: Any) -> Any:
+    return [_plain(item) for item in value]
