@@ -29,7 +29,7 @@ MODEL_NAME = "a hub id (`org/name` or `org/name@revision`), a local folder, or `
 class Section(BaseModel):
     """A part of the config: unknown keys are errors, and nothing changes after validation."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 # ---------------------------------------------------------------------------------------------- prepare
@@ -278,6 +278,7 @@ class DistillConfig(Section):
     evaluations: Positive = Field(3, description="How often dev is measured; the best adapter is kept.")
     patience: Positive | None = Field(None, description="Stop after so many evaluations without a gain.")
     seed: int | None = Field(None, ge=0, lt=2**31, description="Another seed for this stage alone.")
+    processes: Positive = Field(1, description="Above 1: `accelerate launch` with so many, one a device.")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="`auto`: bf16 matrix products where the hardware has them, else fp32."
     )

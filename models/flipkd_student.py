@@ -1,0 +1,291 @@
+"""The student as people load it: a sentence-transformers module in one self-contained file.
+
+This file is copied into every exported `student/` folder, and needs nothing of flipkd there:
+
+    from sentence_transformers import SentenceTransformer
+    model = SentenceTransformer("student", trust_remote_code=True)
+    model.encode(["How do I freeze my card?"])                       # encoder view
+    model[0].match([("freeze my card", "cancel my card")])           # decoder, encoder and fused scores
+
+Training uses the same prompts and the same pooling, from here, so that what is measured is what was trained.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from sentence_transformers.base.modules import InputModule
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+SETTINGS = "student.json"
+DECISION = "decision.json"
+
+
+class PairPrompt:
+    """Turns pairs of texts into prompts, token by token, so that a text gets the same tokens wherever it stands.
+
+    The template is cut at its places; each part is tokenized apart. A space before a place goes to the text, as
+    byte-pair vocabularies hold words with their leading space.
+
+    Args:
+        template: holds {a} and {b} once each, {a} first.
+        answers: the words for label 0 and label 1; their first tokens must differ.
+        max_length: tokens kept of each text.
+    """
+
+    def __init__(self, tokenizer: Any, template: str, answers: Sequence[str], max_length: int):
+        head, rest = template.split("{a}")
+        middle, tail = rest.split("{b}")
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        self._lead = " " if head.endswith(" ") else ""
+        specials = [
+            i for i in tokenizer("").input_ids if i != tokenizer.eos_token_id or i == tokenizer.bos_token_id
+        ]
+        self.head = specials[:1] + self._ids(head.removesuffix(" "))
+        self.middle = self._ids(middle.removesuffix(" "))
+        self.tail = self._ids(tail)
+        self.answers = [self._ids(word)[0] for word in answers]
+        if self.answers[0] == self.answers[1]:
+            raise ValueError(f"the answers {answers[0]!r} and {answers[1]!r} begin with the same token")
+        pad = tokenizer.pad_token_id
+        self.pad_id: int = pad if pad is not None else tokenizer.eos_token_id
+
+    def _ids(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False).input_ids if text else []
+
+    def texts(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of texts, each cut at `max_length`."""
+        if not texts:
+            return []
+        ids = self.tokenizer([self._lead + text for text in texts], add_special_tokens=False).input_ids
+        return [row[: self.max_length] for row in ids]
+
+    def pair(self, first: list[int], second: list[int]) -> list[int]:
+        """The prompt that asks about two texts; the first stands at `len(head)`."""
+        return [*self.head, *first, *self.middle, *second, *self.tail]
+
+    def alone(self, text: list[int]) -> list[int]:
+        """The beginning of a prompt: all that the first text can see, so its encoding is the same."""
+        return [*self.head, *text]
+
+    def pad(self, prompts: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
+        """Prompts padded on the right: token ids and attention mask, both (n, longest), int64."""
+        longest = max(map(len, prompts))
+        ids = torch.full((len(prompts), longest), self.pad_id, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for row, prompt in enumerate(prompts):
+            ids[row, : len(prompt)] = torch.tensor(prompt)
+            mask[row, : len(prompt)] = 1
+        return ids, mask
+
+
+def pool(outputs: Sequence[Tensor], start: int, lengths: Tensor, pooling: str) -> Tensor:
+    """z(text): the sites' outputs pooled over the text's tokens, concatenated, normalised.
+
+    Args:
+        outputs: A x of each site, (n, tokens, rank).
+        start: where the text begins in every prompt.
+        lengths: its number of tokens, (n,).
+        pooling: `mean`, or `last` for the text's last token.
+
+    Returns:
+        (n, sites * rank), unit vectors, float32.
+    """
+    places = torch.arange(outputs[0].shape[1], device=outputs[0].device)
+    ends = (start + lengths).unsqueeze(1)
+    inside = (places >= start) & (places < ends)
+    if pooling == "last":
+        inside = places == ends - 1
+    weights = inside.float() / inside.sum(1, keepdim=True).clamp(min=1)
+    parts = [torch.einsum("ntr,nt->nr", out.float(), weights) for out in outputs]
+    return functional.normalize(torch.cat(parts, dim=1), dim=1)
+
+
+def answer_logits(lm: Any, hidden: Tensor, mask: Tensor, answers: Sequence[int]) -> Tensor:
+    """Logits of the two answer words after each prompt; the vocabulary is never formed for other tokens.
+
+    Args:
+        lm: the causal LM. hidden: its last hidden states (n, tokens, width). mask: (n, tokens).
+
+    Returns:
+        (n, 2), float32: label 0, label 1.
+    """
+    last = hidden[torch.arange(len(mask), device=hidden.device), mask.sum(1) - 1]
+    logits = lm.get_output_embeddings()(last)[:, list(answers)].float()
+    cap = getattr(lm.config, "final_logit_softcapping", None)
+    return logits if cap is None else cap * torch.tanh(logits / cap)
+
+
+def add_lora(lm: Any, weights: dict[str, Tensor], scaling: float, sites: Sequence[str]) -> dict[str, Tensor]:
+    """Give linear layers their adapter, h' = W x + scaling B A x, and keep A x of the sites.
+
+    Args:
+        weights: peft's names (`base_model.model.<layer>.lora_A.weight`) to tensors.
+
+    Returns:
+        A dictionary that every forward pass fills anew: site to A x, (n, tokens, rank).
+    """
+    captured: dict[str, Tensor] = {}
+
+    def attach(name: str, a: Tensor, b: Tensor) -> None:
+        layer = lm.get_submodule(name)
+        layer.register_buffer("flipkd_a", a, persistent=False)
+        layer.register_buffer("flipkd_b", b, persistent=False)
+
+        def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            low = functional.linear(args[0].to(module.flipkd_a.dtype), module.flipkd_a)
+            if name in sites:
+                captured[name] = low
+            return output + (scaling * functional.linear(low, module.flipkd_b)).to(output.dtype)
+
+        layer.register_forward_hook(hook)
+
+    suffix, prefix = ".lora_A.weight", "base_model.model."
+    for key in [key for key in weights if key.endswith(suffix)]:
+        other = key.removesuffix(suffix) + ".lora_B.weight"
+        attach(key.removeprefix(prefix).removesuffix(suffix), weights[key], weights[other])
+    return captured
+
+
+class FlipkdStudent(InputModule):
+    """A causal LM with a LoRA adapter, read as an encoder (A's outputs) and as a decoder (the answer word).
+
+    Args:
+        lm: the base model, without an adapter. tokenizer: its tokenizer.
+        weights: the adapter's tensors under peft's names.
+        settings: what `student.json` holds: template, answers, max_length, sites, pooling, scaling.
+        decision: what `decision.json` holds: thresholds by score, and the fusion's coefficients.
+    """
+
+    save_in_root = True
+
+    def __init__(
+        self,
+        lm: Any,
+        tokenizer: Any,
+        weights: dict[str, Tensor],
+        settings: dict[str, Any],
+        decision: dict[str, Any] | None = None,
+        folder: Path | None = None,
+    ):
+        super().__init__()
+        self.lm = lm.eval()
+        self.tokenizer = tokenizer
+        self.settings = settings
+        self.decision = decision
+        self.folder = folder
+        self.prompt = PairPrompt(tokenizer, settings["template"], settings["answers"], settings["max_length"])
+        self._captured = add_lora(lm, weights, settings["scaling"], settings["sites"])
+        self._width = sum(weights[f"base_model.model.{site}.lora_A.weight"].shape[0] for site in settings["sites"])
+
+    @classmethod
+    def load(cls, model_name_or_path: str, subfolder: str = "", **kwargs: Any) -> FlipkdStudent:
+        """Load a `student/` folder, or the same as a repository of the hub."""
+        hub = {k: kwargs[k] for k in ("token", "cache_folder", "revision", "local_files_only") if k in kwargs}
+        folder = Path(cls.load_dir_path(str(model_name_or_path), subfolder=subfolder, **hub) or model_name_or_path)
+        adapter = json.loads((folder / "adapter_config.json").read_text("utf-8"))
+        settings = json.loads((folder / SETTINGS).read_text("utf-8"))
+        decision = folder / DECISION
+        base, revision = folder / "base", None
+        if not base.is_dir():
+            base, revision = adapter["base_model_name_or_path"], adapter.get("revision")
+        trusted = settings.get("trust_remote_code", False)
+        options = {"dtype": settings.get("dtype", "auto")} | (kwargs.get("model_kwargs") or {})
+        lm = AutoModelForCausalLM.from_pretrained(base, revision=revision, trust_remote_code=trusted, **options)
+        return cls(
+            lm,
+            AutoTokenizer.from_pretrained(folder),
+            load_file(folder / "adapter_model.safetensors"),
+            settings,
+            json.loads(decision.read_text("utf-8")) if decision.exists() else None,
+            folder,
+        )
+
+    def save(self, output_path: str, *args: Any, **kwargs: Any) -> None:
+        """Copy the folder that this student was loaded from; a student is not changed by using it."""
+        if self.folder is None:
+            raise ValueError("this student was not loaded from a folder, so there is nothing to copy")
+        shutil.copytree(self.folder, output_path, dirs_exist_ok=True)
+
+    def get_embedding_dimension(self) -> int:
+        """Width of the encoder view: the ranks of all sites together."""
+        return self._width
+
+    def preprocess(self, inputs: Sequence[Any], prompt: str | None = None, **kwargs: Any) -> dict[str, Any]:
+        """Texts as the beginnings of prompts, padded: `input_ids`, `attention_mask`, `text_lengths`."""
+        texts = self.prompt.texts([(prompt or "") + str(text) for text in inputs])
+        ids, mask = self.prompt.pad([self.prompt.alone(text) for text in texts])
+        return {"input_ids": ids, "attention_mask": mask, "text_lengths": torch.tensor([len(t) for t in texts])}
+
+    def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Add `sentence_embedding`, (n, width) unit vectors, to the features."""
+        self._hidden(features["input_ids"], features["attention_mask"])
+        features["sentence_embedding"] = self._pooled(features["text_lengths"])
+        return features
+
+    @torch.inference_mode()
+    def match(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        batch_size: int = 32,
+        advance: Callable[[float], None] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Score pairs of texts, both orders of each in one pass, longest first.
+
+        Args:
+            advance: called with the number of pairs done after each batch.
+
+        Returns:
+            Arrays (n,) of float32: `decoder` (probability of a match, mean of both orders), `encoder` (cosine),
+            and, once the student has a decision, `fused` (probability).
+        """
+        first = self.prompt.texts([a for a, _ in pairs])
+        second = self.prompt.texts([b for _, b in pairs])
+        decoder, encoder = np.zeros(len(pairs), np.float32), np.zeros(len(pairs), np.float32)
+        order = sorted(range(len(pairs)), key=lambda i: -len(first[i]) - len(second[i]))
+        device = next(self.lm.parameters()).device
+        for begin in range(0, len(order), batch_size):
+            rows = order[begin : begin + batch_size]
+            a, b = [first[i] for i in rows], [second[i] for i in rows]
+            prompts = [*map(self.prompt.pair, a, b), *map(self.prompt.pair, b, a)]
+            ids, mask = (tensor.to(device) for tensor in self.prompt.pad(prompts))
+            hidden = self._hidden(ids, mask)
+            z = self._pooled(torch.tensor([len(text) for text in (*a, *b)], device=device))
+            logits = answer_logits(self.lm, hidden, mask, self.prompt.answers)
+            probability = logits.softmax(1)[:, 1].view(2, -1).mean(0)
+            decoder[rows] = probability.cpu().numpy()
+            encoder[rows] = (z[: len(rows)] * z[len(rows) :]).sum(1).clamp(-1, 1).cpu().numpy()
+            if advance:
+                advance(len(rows))
+        scores = {"decoder": decoder, "encoder": encoder}
+        if self.decision:
+            scores["fused"] = fused(decoder, encoder, self.decision["fusion"])
+        return scores
+
+    def _hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
+        return self.lm.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+
+    def _pooled(self, lengths: Tensor) -> Tensor:
+        outputs = [self._captured[site] for site in self.settings["sites"]]
+        return pool(outputs, len(self.prompt.head), lengths, self.settings["pooling"])
+
+
+def fused(decoder: np.ndarray, encoder: np.ndarray, fusion: dict[str, float]) -> np.ndarray:
+    """The fused probability, sigmoid(intercept + w_d logit(decoder) + w_e encoder), float32.
+
+    The decoder's probability is kept 1e-6 away from 0 and 1, where its logit is infinite.
+    """
+    p = np.clip(decoder.astype(np.float64), 1e-6, 1 - 1e-6)
+    score = fusion["intercept"] + fusion["decoder"] * np.log(p / (1 - p)) + fusion["encoder"] * encoder
+    return (1 / (1 + np.exp(-np.clip(score, -math.log(1e300), math.log(1e300))))).astype(np.float32)

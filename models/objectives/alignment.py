@@ -1,0 +1,37 @@
+"""L_dist: the student's similarities aligned with the teacher's."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def alignment_loss(student: Tensor, teacher: Tensor, screened: Tensor, *, temperature: float = 0.05) -> Tensor:
+    """KL between the row-wise (and column-wise) softmax of teacher and student, plus the diagonal's squared error.
+
+        rows   = mean over i of sum_j q_ij log(q_ij / p_ij)
+                 with q_i = softmax_j(t_ij / tau), p_i = softmax_j(s_ij / tau)
+        L_dist = (rows + columns) / 2 + mean over i of (s_ii - t_ii)^2
+
+    where j runs over the diagonal and the screened entries. A row with its diagonal alone adds 0.
+
+    Args:
+        student: s_ij, (n, n), in [-1, 1]. teacher: t_ij, (n, n), in [-1, 1]; no gradient.
+        screened: the in-batch negatives, (n, n), bool, from `screen`.
+        temperature: tau of both softmaxes.
+    """
+    used = screened | torch.eye(len(screened), dtype=torch.bool, device=screened.device)
+    rows = _divergence(student, teacher, used, temperature)
+    columns = _divergence(student.T, teacher.T, used.T, temperature)
+    square = (student.diagonal() - teacher.diagonal()).square().mean()
+    return (rows + columns) / 2 + square
+
+
+def _divergence(student: Tensor, teacher: Tensor, used: Tensor, temperature: float) -> Tensor:
+    log_p = (student / temperature).masked_fill(~used, -math.inf).log_softmax(1)
+    log_q = (teacher / temperature).masked_fill(~used, -math.inf).log_softmax(1)
+    # Where an entry is not used both logarithms are -inf; their difference must not become NaN.
+    gap = torch.where(used, log_q - log_p, torch.zeros_like(log_p))
+    return (log_q.exp() * gap).sum(1).mean()

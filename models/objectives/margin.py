@@ -1,0 +1,103 @@
+"""L_mcl: margin-aware contrastive learning with two margin zones that the teacher adapts.
+
+After flipped knowledge distillation (Li et al., ACL 2025, arXiv 2507.05617), in this project's reading: angular
+margins as in ArcCSE (Zhang et al., ACL 2022), the comparison of all positives with all negatives as in CoSENT.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+# Below this, sin(theta) is held constant, so that no gradient explodes at cosines of 1 and -1.
+SINE_SQUARED_FLOOR = 1e-6
+
+
+def shifted_cosine(cosine: Tensor, margin: Tensor | float) -> Tensor:
+    """cos(theta + margin) for theta = arccos(cosine), without differentiating arccos.
+
+        cos(theta + m) = cos(theta) cos(m) - sqrt(max(1 - cos(theta)^2, 1e-6)) sin(m)
+
+    Where theta + m leaves [0, pi] the margin is dropped.
+
+    Args:
+        cosine: any shape, in [-1, 1]. margin: radians, of a shape that fits, in [-pi, pi].
+    """
+    margin = torch.as_tensor(margin, dtype=cosine.dtype, device=cosine.device)
+    sine = (1 - cosine.square()).clamp(min=SINE_SQUARED_FLOOR).sqrt()
+    shifted = cosine * margin.cos() - sine * margin.sin()
+    theta = cosine.detach().clamp(-1, 1).arccos() + margin
+    return torch.where((theta >= 0) & (theta <= math.pi), shifted, cosine)
+
+
+def positive_zone(teacher: Tensor, tau_pos: float, margin: float) -> Tensor:
+    """m_pos u, u = clip((t - tau_pos) / (1 - tau_pos), 0, 1): the surer the teacher, the larger; radians."""
+    return margin * ((teacher - tau_pos) / max(1 - tau_pos, 1e-6)).clamp(0, 1)
+
+
+def negative_zone(teacher: Tensor, tau_neg: float, margin: float) -> Tensor:
+    """m_neg v, v = clip((tau_neg - t) / (tau_neg + 1), 0, 1): the surer that they differ, the larger; radians."""
+    return margin * ((tau_neg - teacher) / max(tau_neg + 1, 1e-6)).clamp(0, 1)
+
+
+def margin_loss(
+    student: Tensor,
+    teacher: Tensor,
+    targets: Tensor,
+    screened: Tensor,
+    *,
+    tau_pos: float,
+    tau_neg: float,
+    m_pos: float = 0.2,
+    m_neg: float = 0.2,
+    temperature: float = 0.05,
+    epsilon: float = 0.05,
+    kappa: float = 0.5,
+) -> Tensor:
+    """L_mcl = inter-class InfoNCE + inter-class order + intra-class order.
+
+        logit+_i  = cos(theta_ii + m_pos u_i) / tau        logit-_ij = cos(theta_ij - m_neg v_ij) / tau
+        InfoNCE   = mean over positives i, over rows and columns, of log(1 + sum_j exp(logit-_ij - logit+_i))
+        order     = log(1 + sum over positives p, negatives n of exp(logit-_nn - logit+_p))
+        intra     = mean over pairs i, j of one class with t_i - t_j > eps of max(0, s_j - s_i + kappa (t_i - t_j))
+
+    A sum over nothing is 0, so a batch with one class, or with one pair, is defined.
+
+    Args:
+        student: s_ij = cos(z(a_i), z(b_j)), (n, n), in [-1, 1].
+        teacher: t_ij, (n, n), in [-1, 1]; no gradient.
+        targets: (n,), 1 for a match.
+        screened: the in-batch negatives, (n, n), bool, from `screen`.
+        tau_pos, tau_neg: the bounds of the dual threshold.
+        m_pos, m_neg: the largest margins, radians.
+    """
+    positive = targets == 1
+    s, t = student.diagonal(), teacher.diagonal()
+    logit_pos = shifted_cosine(s, positive_zone(t, tau_pos, m_pos)) / temperature
+    logit_neg = shifted_cosine(student, -negative_zone(teacher, tau_neg, m_neg)) / temperature
+    own_neg = logit_neg.diagonal()
+
+    parts = []
+    for logits, mask in ((logit_neg, screened), (logit_neg.T, screened.T)):
+        gaps = (logits - logit_pos.unsqueeze(1)).masked_fill(~mask, -math.inf)
+        parts.append(log_one_plus_sum_exp(gaps[positive]))
+    inter = torch.cat(parts)
+    info_nce = inter.sum() / max(len(inter), 1)
+
+    pairwise = own_neg[~positive].unsqueeze(0) - logit_pos[positive].unsqueeze(1)
+    order = log_one_plus_sum_exp(pairwise.flatten().unsqueeze(0)).sum()
+
+    gap = t.unsqueeze(1) - t.unsqueeze(0)
+    ordered = (positive.unsqueeze(1) == positive.unsqueeze(0)) & (gap > epsilon)
+    hinge = functional.relu(s.unsqueeze(0) - s.unsqueeze(1) + kappa * gap)
+    intra = (hinge * ordered).sum() / ordered.sum().clamp(min=1)
+    return info_nce + order + intra
+
+
+def log_one_plus_sum_exp(values: Tensor) -> Tensor:
+    """log(1 + sum_j exp(values_ij)) of every row, (rows,); -inf stands for an absent term."""
+    zero = values.new_zeros(len(values), 1)
+    return torch.cat([zero, values], dim=1).logsumexp(dim=1)

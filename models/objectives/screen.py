@@ -1,0 +1,39 @@
+"""Which pairs of a batch may count as negatives: the dual threshold inside the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def screen(teacher: Tensor, tau_neg: float, same: Tensor) -> Tensor:
+    """The mask of in-batch negatives.
+
+    (i, j), i != j, counts as a negative iff t_ij <= tau_neg and the two texts are not known to belong together.
+
+    Args:
+        teacher: similarities t_ij = cos(T(a_i), T(b_j)), (n, n), in [-1, 1].
+        tau_neg: upper bound of the dual threshold.
+        same: from `known_together`, (n, n), bool.
+
+    Returns:
+        (n, n), bool; the diagonal is False.
+    """
+    diagonal = torch.eye(len(teacher), dtype=torch.bool, device=teacher.device)
+    return (teacher <= tau_neg) & ~same & ~diagonal
+
+
+def known_together(first: Sequence[int], second: Sequence[int], targets: Sequence[int]) -> Tensor:
+    """Which texts a_i and b_j of a batch are equal, or equal to each other's partners in a positive pair.
+
+    Args:
+        first: ids of the texts a_i. second: of the texts b_j. targets: 1 if (a_i, b_i) is a match.
+
+    Returns:
+        (n, n), bool: True where a_i is b_j, or where a match of the batch holds both.
+    """
+    partners = {frozenset(pair) for *pair, target in zip(first, second, targets, strict=True) if target == 1}
+    rows = [[a == b or frozenset((a, b)) in partners for b in second] for a in first]
+    return torch.tensor(rows, dtype=torch.bool).reshape(len(first), len(second))

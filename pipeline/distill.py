@@ -1,0 +1,166 @@
+"""`distill`: train the student, a LoRA adapter of a decoder-only LM, on the pairs that the filter kept."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data.errors import FlipkdError
+from data.schema import TRAINING_LOG, write_table
+from models.convert import converted
+from models.flipkd_student import SETTINGS
+from models.names import find_model
+from models.precision import matrix_precision
+from models.student import Student, StudentSpec, build_student, load_base
+from pipeline.config import DistillConfig
+from pipeline.stages import Context
+from pipeline.store import Manifest
+from pipeline.training import Training, train, weights
+from pipeline.training_data import read_pairs
+
+log = logging.getLogger("flipkd.distill")
+
+
+def run(config: DistillConfig, inputs: Mapping[str, Path], out: Path, context: Context) -> dict[str, Any]:
+    """Write `adapter/`, `tokenizer/`, `student.json` and `training_log.parquet`.
+
+    With `processes` above 1 the training runs under `accelerate launch`, one process a device.
+    """
+    base = converted(find_model(config.model), context.models)
+    job = {
+        "config": config.model_dump(mode="json"),
+        "base": str(base),
+        "filtered": str(inputs["filter"] / "filtered.parquet"),
+        "embeddings": str(inputs["score"] / "embeddings.parquet"),
+        "bounds": _bounds(inputs["filter"]),
+        "work": str(context.work),
+        "out": str(out),
+        "seed": context.seed,
+    }
+    if config.processes == 1:
+        return train_job(job)
+    file = context.work / "job.json"
+    file.write_text(json.dumps(job), encoding="utf-8")
+    launch = [sys.executable, "-m", "accelerate.commands.launch", f"--num_processes={config.processes}"]
+    launch += ["--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"]
+    if not torch.cuda.is_available():
+        launch.append("--cpu")
+    done = subprocess.run([*launch, "-m", "pipeline.distill", str(file)], check=False)
+    if done.returncode:
+        raise FlipkdError(
+            f"distill: training on {config.processes} processes ended with exit code {done.returncode}"
+        )
+    return json.loads((context.work / "summary.json").read_text("utf-8"))
+
+
+def _bounds(filtered: Path) -> tuple[float, float]:
+    """tau_pos and tau_neg as the filter found them."""
+    summary = Manifest.model_validate_json((filtered / "manifest.json").read_bytes()).summary
+    return summary["bounds"]["tau_pos"]["bound"], summary["bounds"]["tau_neg"]["bound"]
+
+
+def train_job(job: dict[str, Any]) -> dict[str, Any]:
+    """Train as a job says, in this process or as one of several, and write the result into `job["out"]`."""
+    config = DistillConfig.model_validate(job["config"])
+    # On a GPU with bf16 the frozen weights are kept in bf16, and A and B in fp32; on a CPU all is fp32.
+    autocast = torch.cuda.is_available() and config.precision != "fp32" and torch.cuda.is_bf16_supported()
+    dtype = "bfloat16" if autocast else "float32"
+    torch.manual_seed(job["seed"])
+    lm, tokenizer = load_base(Path(job["base"]), trust_remote_code=config.trust_remote_code, dtype=dtype)
+    student = _build(lm, tokenizer, config)
+    data, dev = read_pairs(Path(job["filtered"]), Path(job["embeddings"]), student.prompt)
+    with matrix_precision(config.precision) as precision:
+        log.info(
+            "distill: %d pairs, %s, %d sites, matrix products in %s",
+            len(data.targets), config.objective, len(student.sites), precision,
+        )  # fmt: skip
+        result = train(
+            student,
+            data,
+            dev,
+            config,
+            tuple(job["bounds"]),
+            Path(job["work"]),
+            seed=job["seed"],
+            autocast=autocast,
+        )
+    summary = _summary(student, result, config, precision) | {"pairs": len(data.targets), "dtype": dtype}
+    if int(torch.distributed.get_rank() if torch.distributed.is_initialized() else 0) == 0:
+        student.load_adapter(result.adapter)
+        _write(Path(job["out"]), student, result, config, dtype)
+        (Path(job["work"]) / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    return summary
+
+
+def _build(lm: Any, tokenizer: Any, config: DistillConfig) -> Student:
+    spec = StudentSpec(
+        template=config.prompt.template,
+        answers=config.prompt.answers,
+        max_length=config.max_length,
+        rank=config.lora.rank,
+        alpha=config.lora.alpha,
+        dropout=config.lora.dropout,
+        modules=config.lora.modules,
+        adapted_last_layers=config.lora.last_layers,
+        site_modules=config.sites.modules,
+        site_last_layers=config.sites.last_layers,
+        pooling=config.sites.pooling,
+        trust_remote_code=config.trust_remote_code,
+    )
+    try:
+        return build_student(lm, tokenizer, spec)
+    except ValueError as error:
+        raise FlipkdError(f"distill: {error}") from error
+
+
+def _write(out: Path, student: Student, result: Training, config: DistillConfig, dtype: str) -> None:
+    import pyarrow as pa
+
+    student.lm.save_pretrained(out / "adapter", safe_serialization=True)
+    (out / "adapter" / "README.md").unlink(missing_ok=True)
+    student.prompt.tokenizer.save_pretrained(out / "tokenizer")
+    settings = {
+        "template": config.prompt.template,
+        "answers": list(config.prompt.answers),
+        "max_length": config.max_length,
+        "sites": student.sites,
+        "pooling": config.sites.pooling,
+        "scaling": config.lora.alpha / config.lora.rank,
+        "dtype": dtype,
+        "trust_remote_code": config.trust_remote_code,
+    }
+    (out / SETTINGS).write_text(json.dumps(settings, indent=2, ensure_ascii=False), encoding="utf-8")
+    names = TRAINING_LOG.names
+    rows = [{name: row.get(name) for name in names} for row in result.rows]
+    write_table(pa.Table.from_pylist(rows, schema=TRAINING_LOG), out / "training_log.parquet", TRAINING_LOG)
+
+
+def _summary(student: Student, result: Training, config: DistillConfig, precision: str) -> dict[str, Any]:
+    measured = [row for row in result.rows if row.get("dev_decoder_auroc") is not None]
+    best = next(row for row in measured if row["step"] == result.best_step)
+    return {
+        "model": config.model,
+        "objective": config.objective,
+        "weights": weights(config),
+        "steps": result.step,
+        "best_step": result.best_step,
+        "dev_decoder_auroc": round(best["dev_decoder_auroc"], 4),
+        "dev_encoder_auroc": round(best["dev_encoder_auroc"], 4),
+        "trained_parameters": sum(p.numel() for p in student.parameters() if p.requires_grad),
+        "sites": len(student.sites),
+        "width": len(student.sites) * config.lora.rank,
+        "matrix_precision": precision,
+        "tokens_per_second": round(sum(row["tokens_per_second"] for row in result.rows) / len(result.rows), 1),
+    }
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    train_job(json.loads(Path(sys.argv[1]).read_text("utf-8")))

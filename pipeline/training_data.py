@@ -1,0 +1,81 @@
+"""What the student's training reads: kept pairs as token ids, their targets, and the teacher's vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from data.errors import FlipkdError
+from models.flipkd_student import PairPrompt
+from models.objectives.screen import known_together
+
+
+@dataclass(frozen=True)
+class PairData:
+    """Pairs of one split.
+
+    Attributes:
+        first, second: rows of `texts` and `vectors` for text_a and text_b, (n,).
+        targets: 0 or 1, (n,).
+        texts: token ids of every distinct text.
+        vectors: the teacher's unit vectors of the same texts, (texts, dimension), float32.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    targets: np.ndarray
+    texts: list[list[int]]
+    vectors: np.ndarray
+
+    def lengths(self) -> list[int]:
+        """Tokens of both texts of each pair."""
+        return [len(self.texts[a]) + len(self.texts[b]) for a, b in zip(self.first, self.second, strict=True)]
+
+    def teacher(self, rows: np.ndarray) -> Tensor:
+        """t_ij = cos(T(a_i), T(b_j)) among some pairs, (n, n)."""
+        similarity = self.vectors[self.first[rows]] @ self.vectors[self.second[rows]].T
+        return torch.from_numpy(similarity).clamp(-1, 1)
+
+    def same(self, rows: np.ndarray) -> Tensor:
+        """Texts of some pairs that are known to belong together, (n, n), bool."""
+        return known_together(self.first[rows].tolist(), self.second[rows].tolist(), self.targets[rows].tolist())
+
+
+def read_pairs(filtered: Path, embeddings: Path, prompt: PairPrompt) -> tuple[PairData, PairData]:
+    """The kept pairs of train, and the labelled pairs of dev (all of them: the filter never touches a measure).
+
+    Raises:
+        FlipkdError: train has no kept pair, or dev not both labels.
+    """
+    rows = pl.read_parquet(filtered, columns=["split", "label", "target", "kept", "text_a_id", "text_b_id"])
+    train = rows.filter((pl.col("split") == "train") & pl.col("kept"))
+    dev = rows.filter((pl.col("split") == "dev") & pl.col("label").is_not_null())
+    if train.height < 2:
+        raise FlipkdError(
+            f"{filtered}: the filter kept {train.height} training pairs; loosen filter.tau_pos and tau_neg"
+        )
+    if dev["label"].n_unique() < 2:
+        raise FlipkdError(
+            f"{filtered}: dev needs pairs of both labels to choose the best adapter; add labelled dev pairs"
+        )
+    return _pair_data(train, "target", embeddings, prompt), _pair_data(dev, "label", embeddings, prompt)
+
+
+def _pair_data(rows: pl.DataFrame, target: str, embeddings: Path, prompt: PairPrompt) -> PairData:
+    used = pl.concat([rows["text_a_id"], rows["text_b_id"]]).unique().sort()
+    table = pl.scan_parquet(embeddings).filter(pl.col("text_id").is_in(used.implode())).sort("text_id").collect()
+    if table.height != len(used):
+        raise FlipkdError(f"{embeddings}: holds {table.height} of the {len(used)} texts that the pairs name")
+    ids = table["text_id"].to_numpy()
+    return PairData(
+        np.searchsorted(ids, rows["text_a_id"].to_numpy()),
+        np.searchsorted(ids, rows["text_b_id"].to_numpy()),
+        rows[target].to_numpy().astype(np.int64),
+        prompt.texts(table["text"].to_list()),
+        table["embedding"].to_numpy().astype(np.float32),
+    )

@@ -1,0 +1,147 @@
+"""The training of the student: it learns, it resumes after kill -9 as if nothing had been, it runs in parallel."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from safetensors.numpy import load_file
+
+from data.schema import TRAINING_LOG
+from pipeline.config import DistillConfig
+from pipeline.distill import train_job
+from pipeline.training import linear_schedule
+from tests.tiny import tiny_student
+
+THINGS = ["the card", "my child", "a fever", "the dose", "same text", "lost", "no frozen", "yes yes"]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_student(tmp_path_factory.mktemp("models") / "student")
+
+
+def job(folder: Path, base: Path, **changes: Any) -> dict[str, Any]:
+    """A training job on 64 texts of 8 things: two texts match iff they name one thing; the teacher knows it."""
+    folder.mkdir(exist_ok=True)
+    random = np.random.default_rng(0)
+    thing = np.arange(64) % 8
+    texts = [f"{THINGS[t]} {'abcdefgh'[n // 8]}" for n, t in enumerate(thing)]
+    vectors = np.eye(8)[thing] + random.normal(scale=0.15, size=(64, 8))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    schema = {"text_id": pl.Int64, "text": pl.String, "embedding": pl.Array(pl.Float32, 8)}
+    table = pl.DataFrame({"text_id": range(64), "text": texts, "embedding": list(vectors)}, schema=schema)
+    table.write_parquet(folder / "embeddings.parquet")
+    first = random.integers(64, size=200)
+    label = random.integers(2, size=200)
+    second = [
+        random.choice([m for m in range(64) if (thing[m] == thing[n]) == y and m != n])
+        for n, y in zip(first, label, strict=True)
+    ]
+    columns = {"label": label, "target": label, "text_a_id": first, "text_b_id": second}
+    frame = pl.DataFrame(columns).with_columns(
+        split=pl.Series(["train"] * 140 + ["dev"] * 60), kept=pl.lit(value=True)
+    )
+    frame.write_parquet(folder / "filtered.parquet")
+    settings = {"model": str(base), "epochs": 3, "batch_pairs": 8, "learning_rate": 3e-3, "precision": "fp32"}
+    settings["lora"] = {"rank": 8, "alpha": 16, "dropout": 0.1}
+    for name in ("work", "out"):
+        (folder / name).mkdir(exist_ok=True)
+    return {
+        "config": DistillConfig(**(settings | changes)).model_dump(mode="json"),
+        "base": str(base),
+        "filtered": str(folder / "filtered.parquet"),
+        "embeddings": str(folder / "embeddings.parquet"),
+        "bounds": [0.3, 0.7],
+        "work": str(folder / "work"),
+        "out": str(folder / "out"),
+        "seed": 5,
+    }
+
+
+def adapter(folder: Path) -> dict[str, np.ndarray]:
+    return load_file(folder / "out" / "adapter" / "adapter_model.safetensors")
+
+
+def training_log(folder: Path) -> pl.DataFrame:
+    return pl.read_parquet(folder / "out" / "training_log.parquet").drop("tokens_per_second")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    return folder, train_job(job(folder, base))
+
+
+def test_flip_teaches_the_encoder_and_writes_its_log(undisturbed: tuple[Path, dict[str, Any]]):
+    folder, summary = undisturbed
+    assert summary["dev_encoder_auroc"] > 0.9
+    log = pl.read_parquet(folder / "out" / "training_log.parquet")
+    assert log.columns == TRAINING_LOG.names
+    assert log["step"].to_list() == list(range(1, summary["steps"] + 1))
+    assert log["dev_encoder_auroc"].drop_nulls().len() == 3
+    assert log.filter(pl.col("step") > 40)["dist"].mean() < log.filter(pl.col("step") <= 10)["dist"].mean()
+    terms = log.select(total=pl.col("ce") + pl.col("mcl") + pl.col("dist"))["total"]
+    np.testing.assert_allclose(terms, log["loss"], rtol=1e-5)
+    assert log["learning_rate"].max() == pytest.approx(3e-3, rel=0.1)
+
+
+def test_the_same_job_gives_the_same_student(undisturbed: tuple[Path, dict[str, Any]], base: Path, tmp_path: Path):
+    train_job(job(tmp_path, base))
+    assert training_log(tmp_path).equals(training_log(undisturbed[0]))
+    for name, tensor in adapter(undisturbed[0]).items():
+        np.testing.assert_array_equal(adapter(tmp_path)[name], tensor)
+
+
+def test_killed_and_resumed_equals_undisturbed(
+    undisturbed: tuple[Path, dict[str, Any]], base: Path, tmp_path: Path
+):
+    """kill -9 in the middle; dropout is on, so the random state has to come back too."""
+    work = job(tmp_path, base, checkpoint_minutes=1e-6)
+    (tmp_path / "job.json").write_text(json.dumps(work), "utf-8")
+    process = subprocess.Popen([sys.executable, "-m", "pipeline.distill", str(tmp_path / "job.json")])
+    checkpoint = tmp_path / "work" / "checkpoint.safetensors"
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    assert checkpoint.exists()
+    assert not (tmp_path / "out" / "adapter").exists()
+    train_job(work)
+    assert training_log(tmp_path).equals(training_log(undisturbed[0]))
+    for name, tensor in adapter(undisturbed[0]).items():
+        np.testing.assert_array_equal(adapter(tmp_path)[name], tensor)
+
+
+def test_sft_trains_the_answer_alone(base: Path, tmp_path: Path):
+    summary = train_job(job(tmp_path, base, objective="sft", epochs=1))
+    log = pl.read_parquet(tmp_path / "out" / "training_log.parquet")
+    assert summary["weights"] == {"ce": 1.0}
+    assert log["mcl"].is_null().all()
+    assert log["dist"].is_null().all()
+    np.testing.assert_allclose(log["ce"], log["loss"])
+
+
+def test_patience_stops_early(base: Path, tmp_path: Path):
+    changes = {"evaluations": 12, "patience": 1, "learning_rate": 1e-9, "lora": {"rank": 4, "alpha": 4}}
+    summary = train_job(job(tmp_path, base, **changes))
+    log = pl.read_parquet(tmp_path / "out" / "training_log.parquet")
+    assert summary["steps"] < 3 * 18
+    assert log["dev_decoder_auroc"].drop_nulls().len() < 12
+
+
+def test_linear_schedule_rises_then_falls_to_zero():
+    shares = [linear_schedule(step, 3, 10) for step in range(11)]
+    assert shares[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert shares[10] == 0
+    assert all(a > b for a, b in zip(shares[3:], shares[4:], strict=False))
