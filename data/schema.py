@@ -34,6 +34,15 @@ REJECTS = pa.schema(
         pa.field("raw", pa.string(), nullable=False),  # the row as JSON; bytes that are not UTF-8 as \\xNN
     ]
 )
+UTTERANCES = pa.schema(  # the texts that pairs were built from, for measuring retrieval
+    [
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),  # intent or FAQ entry
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("source_row", pa.int64(), nullable=False),
+    ]
+)
 SCORES = pa.schema(
     [
         *PAIRS,

@@ -1,0 +1,116 @@
+"""Rows of CSV and TSV files, streamed.
+
+CSV follows RFC 4180: fields may be quoted, a quoted field may hold commas and line breaks, `""` is a quote.
+TSV has no quoting at all: a quote is a character like any other and every line is a row. Files of texts are
+written that way (ATEC's is), and one stray quote would otherwise swallow the lines up to the next one.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from data.errors import FlipkdError
+from data.records import Reject, Row, has_surrogates, raw_json
+
+DELIMITERS = {"csv": ",", "tsv": "\t"}
+
+
+def read_delimited(path: Path, format: str, column_names: Sequence[str] | None) -> Iterator[Row | Reject]:
+    """Stream the rows of a CSV or TSV file.
+
+    Blank lines are skipped and not counted. A row that cannot be read is a reject and the rest goes on:
+    `not_utf8`, `nul_byte`, `ragged_row` (more or fewer fields than columns), `bad_quoting` (a quote that is not
+    closed, or text behind a closing quote: the line alone is rejected, reading resumes on the next one).
+
+    Args:
+        format: `csv` or `tsv`.
+        column_names: the columns in order if the file has no header line.
+    """
+    with _open(path) as file:
+        records = _records(file, DELIMITERS[format])
+        names = list(column_names) if column_names else _header(path, records)
+        for number, fields in enumerate(records, start=1):
+            if isinstance(fields, Reject):
+                yield fields._replace(number=number)
+                continue
+            joined = "".join(fields)
+            if has_surrogates(joined):
+                yield Reject(number, "not_utf8", _raw(names, fields))
+            elif "\0" in joined:
+                yield Reject(number, "nul_byte", _raw(names, fields))
+            elif len(fields) != len(names):
+                yield Reject(number, "ragged_row", _raw(names, fields))
+            else:
+                yield Row(number, dict(zip(names, fields, strict=True)))
+
+
+def first_record(path: Path, format: str) -> list[str] | None:
+    """The fields of the first row: the header, unless the file has none. None if there is no row at all.
+
+    Raises:
+        FlipkdError: it cannot be read as text.
+    """
+    with _open(path) as file:
+        records = _records(file, DELIMITERS[format])
+        fields = next(records, None)
+        return None if fields is None else _readable(path, fields)
+
+
+def _open(path: Path) -> TextIO:
+    """Decoded on the way: a byte-order mark goes, bytes that are not UTF-8 become half characters."""
+    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
+def _header(path: Path, records: Iterator[list[str] | Reject]) -> list[str]:
+    fields = next(records, None)
+    if fields is None:
+        raise FlipkdError(f"{path.name}: the file is empty")
+    return _readable(path, fields)
+
+
+def _readable(path: Path, fields: list[str] | Reject) -> list[str]:
+    if isinstance(fields, Reject) or has_surrogates("".join(fields)):
+        why = fields.reason if isinstance(fields, Reject) else "not_utf8"
+        raise FlipkdError(f"{path.name}: its first line cannot be read ({why}); save the file as UTF-8")
+    return fields
+
+
+def _records(lines: Iterator[str], delimiter: str) -> Iterator[list[str] | Reject]:
+    """The records of a file; one that breaks the quoting rules costs its first line, not what it swallowed."""
+    pending: deque[str] = deque()
+    taken: list[str] = []
+
+    def feed() -> Iterator[str]:
+        while True:
+            line = pending.popleft() if pending else next(lines, None)
+            if line is None:
+                return
+            taken.append(line)
+            yield line
+
+    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
+    reader = csv.reader(feed(), delimiter=delimiter, quoting=quoting, strict=True)
+    while True:
+        taken.clear()
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            first, *rest = taken
+            pending.extendleft(reversed(rest))
+            reader = csv.reader(feed(), delimiter=delimiter, quoting=quoting, strict=True)
+            # The csv module's field limit (131,072 characters): one long line, or a quote never closed.
+            reason = "too_long" if "field limit" in str(error) and not rest else "bad_quoting"
+            yield Reject(0, reason, raw_json(first))
+            continue
+        if fields:
+            yield fields
+
+
+def _raw(names: Sequence[str], fields: Sequence[str]) -> str:
+    return raw_json(dict(zip(names, fields, strict=True)) if len(names) == len(fields) else list(fields))

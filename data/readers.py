@@ -1,0 +1,205 @@
+"""Raw files as streams of rows, whatever their format; what cannot be read is yielded as a reject.
+
+CSV, TSV and JSONL are never held in memory, Parquet one batch at a time. See `data.delimited` for the quoting
+rules. White space and byte-order marks inside a field are left to `data.texts.clean`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data.delimited import DELIMITERS, first_record, read_delimited
+from data.errors import FlipkdError
+from data.records import Reject, Row, has_surrogates, raw_json
+
+ENDINGS = {
+    ".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl",
+    ".parquet": "parquet", ".pq": "parquet",
+}  # fmt: skip
+_SNIFFED_BYTES = 65_536
+_MAGIC = {
+    b"\xff\xfe": "UTF-16 text",
+    b"\xfe\xff": "UTF-16 text",
+    b"PK\x03\x04": "a zip archive (or a spreadsheet)",
+    b"\x1f\x8b": "gzip-compressed",
+    b"\x28\xb5\x2f\xfd": "zstd-compressed",
+    b"PAR1": "a Parquet file",
+}
+_JSONL_ROWS_FOR_COLUMNS = 1000
+_BATCH_ROWS = 16_384
+
+
+def file_format(path: Path, format: str = "auto") -> str:
+    """`csv`, `tsv`, `jsonl` or `parquet`; `auto` goes by the file's ending.
+
+    Raises:
+        FlipkdError: the ending says nothing.
+    """
+    if format != "auto":
+        return format
+    found = ENDINGS.get(path.suffix.lower())
+    if not found:
+        raise FlipkdError(
+            f"{path.name}: the ending does not tell the format; set `format` to csv, tsv, jsonl or parquet"
+        )
+    return found
+
+
+def read_rows(
+    path: Path,
+    format: str = "auto",
+    column_names: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+) -> Iterator[Row | Reject]:
+    """Stream the rows of a file.
+
+    Args:
+        format: `auto`, `csv`, `tsv`, `jsonl`, `parquet`.
+        column_names: the columns in order, for a CSV or TSV without a header line.
+        columns: Parquet alone: read these columns and no others.
+
+    Raises:
+        FlipkdError: the file as a whole cannot be read: empty, UTF-16, compressed, binary, not Parquet.
+    """
+    kind = file_format(path, format)
+    _check_bytes(path, kind)
+    if kind == "parquet":
+        return _read_parquet(path, columns)
+    return _read_jsonl(path) if kind == "jsonl" else read_delimited(path, kind, column_names)
+
+
+def header(path: Path, format: str = "auto", column_names: Sequence[str] | None = None) -> list[str]:
+    """The names of a file's columns, without reading the file (JSONL: the keys of the first 1,000 rows).
+
+    Raises:
+        FlipkdError: the file cannot be read, or `column_names` does not fit it.
+    """
+    kind = file_format(path, format)
+    _check_bytes(path, kind)
+    if kind in DELIMITERS:
+        first = first_record(path, kind)
+        if first is None:
+            raise FlipkdError(f"{path.name}: the file holds no row")
+        _check_column_names(path, first, column_names)
+        return list(column_names or first)
+    if column_names:
+        raise FlipkdError(f"{path.name}: `column_names` is for CSV and TSV; a {kind} file names its own columns")
+    if kind == "parquet":
+        return _open_parquet(path).schema_arrow.names
+    rows = itertools.islice(_read_jsonl(path), _JSONL_ROWS_FOR_COLUMNS)
+    return list(dict.fromkeys(key for row in rows if isinstance(row, Row) for key in row.values))
+
+
+def check_columns(path: Path, format: str, column_names: Sequence[str] | None, wanted: Sequence[str]) -> None:
+    """Check that a file has the wanted columns, before any work starts.
+
+    Raises:
+        FlipkdError: one is missing or stands twice, or the file cannot be read; says what is there.
+    """
+    found = header(path, format, column_names)
+    shown = ", ".join(repr(name if len(name) <= 40 else name[:40] + "…") for name in found) or "none"
+    for name in wanted:
+        if found.count(name) == 1:
+            continue
+        if name in found:
+            raise FlipkdError(f"{path.name}: the column {name!r} stands more than once; the columns are {shown}")
+        raise FlipkdError(
+            f"{path.name}: no column {name!r}; the columns are {shown}{_guess(path, format, found, column_names)}"
+        )
+
+
+def _guess(path: Path, format: str, found: list[str], column_names: Sequence[str] | None) -> str:
+    kind = file_format(path, format)
+    if kind not in DELIMITERS or column_names:
+        return ""
+    if len(found) == 1 and "\t" in found[0]:
+        return ". It looks separated by tabs: set `format: tsv`"
+    if len(found) == 1 and ";" in found[0]:
+        return ". It looks separated by semicolons: save it with commas, or with tabs as TSV"
+    return ". If that is a row of data, the file has no header: list its columns in `column_names`"
+
+
+def _check_column_names(path: Path, first: list[str], column_names: Sequence[str] | None) -> None:
+    if not column_names:
+        return
+    if list(column_names) == first:
+        raise FlipkdError(f"{path.name}: its first line is a header, so drop `column_names`")
+    if len(column_names) != len(first):
+        raise FlipkdError(
+            f"{path.name}: `column_names` lists {len(column_names)} columns, the first row has {len(first)}"
+            f"{_guess(path, 'csv', first, None) if len(first) == 1 else ''}"
+        )
+
+
+def _check_bytes(path: Path, kind: str) -> None:
+    try:
+        with path.open("rb") as file:
+            start = file.read(_SNIFFED_BYTES)
+    except OSError as error:
+        raise FlipkdError(f"{path}: cannot be opened: {error.strerror}") from None
+    if not start.removeprefix(b"\xef\xbb\xbf").strip():
+        raise FlipkdError(f"{path.name}: the file is empty")
+    if kind == "parquet":
+        return
+    what = next((what for magic, what in _MAGIC.items() if start.startswith(magic)), None)
+    lines = [line for line in start.split(b"\n") if line]
+    if what is None and sum(b"\0" in line for line in lines) > len(lines) / 2:
+        what = "full of NUL bytes: binary, or UTF-16 text"
+    if what:
+        raise FlipkdError(f"{path.name}: the file is {what}, not {kind.upper()}; save it as UTF-8 {kind.upper()}")
+
+
+def _read_jsonl(path: Path) -> Iterator[Row | Reject]:
+    number = 0
+    with path.open("rb") as file:
+        for line in file:
+            text = line.decode("utf-8-sig" if not number else "utf-8", errors="surrogateescape").strip()
+            if not text:
+                continue
+            number += 1
+            yield _json_row(number, text)
+
+
+def _json_row(number: int, text: str) -> Row | Reject:
+    if has_surrogates(text):
+        return Reject(number, "not_utf8", raw_json(text))
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        return Reject(number, "not_json", raw_json(text))
+    if not isinstance(values, dict):
+        return Reject(number, "not_json", raw_json(text))
+    return Row(number, values)
+
+
+def _open_parquet(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise FlipkdError(f"{path.name}: cannot be read as Parquet: {reason}") from None
+
+
+def _read_parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Row | Reject]:
+    number = 0
+    for batch in _open_parquet(path).iter_batches(_BATCH_ROWS, columns=list(columns) if columns else None):
+        lists = {name: _values(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+        for values in zip(*lists.values(), strict=True):
+            number += 1
+            yield Row(number, dict(zip(lists, values, strict=True)))
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """A column as Python values; text that is not UTF-8 keeps its bytes as half characters."""
+    try:
+        values = column.to_pylist()
+    except UnicodeDecodeError:
+        values = column.cast(pa.binary()).to_pylist()
+    return [v.decode(errors="surrogateescape") if isinstance(v, bytes) else v for v in values]

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from data.collect import PAIR_COLUMNS, UTTERANCE_COLUMNS, collect_pairs, collect_utterances
+from data.records import Reject, Row
+from data.texts import pair_id, text_key
+
+COLUMNS = {"text_a": "q1", "text_b": "q2", "label": "y"}
+
+
+def pairs(*rows: dict[str, Any], columns: dict[str, str] = COLUMNS, split: str | None = None):
+    return collect_pairs(
+        [Row(n, row) for n, row in enumerate(rows, 1)], columns, split=split, max_characters=20
+    )  # fmt: skip
+
+
+def reason(**row: Any) -> str:
+    frame, rejects = pairs({"q1": "one", "q2": "two", "y": "1"} | row)
+    assert frame.is_empty()
+    return rejects[0].reason
+
+
+def test_a_pair() -> None:
+    frame, rejects = pairs({"q1": " \ufeffone\n", "q2": "Two", "y": "1", "more": "x"}, split="dev")
+    assert not rejects
+    assert dict(frame.schema) == PAIR_COLUMNS
+    assert frame.row(0, named=True) == {
+        "source_row": 1, "pair_id": pair_id("one", "two"), "key_a": text_key("one"), "key_b": text_key("TWO"),
+        "text_a": "one", "text_b": "Two", "label": 1, "split": "dev", "group": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [("0", 0), (" 1 ", 1), ("0.0", 0), ("1.0", 1), ("True", 1), ("false", 0), (0, 0), (1, 1), (1.0, 1), (True, 1),
+     (False, 0), ("", None), (None, None), (float("nan"), None)],
+)  # fmt: skip
+def test_labels(value: object, label: int | None) -> None:
+    frame, rejects = pairs({"q1": "one", "q2": "two", "y": value})
+    assert not rejects
+    assert frame["label"].to_list() == [label]
+
+
+@pytest.mark.parametrize("value", ["2", "-1", "yes", "0.5", 2, -1, 0.5, [1], "nan"])
+def test_bad_labels(value: object) -> None:
+    assert reason(y=value) == "bad_label"
+
+
+def test_reasons() -> None:
+    assert reason(q1=None) == reason(q2=" \ufeff\u200b ") == reason(q1=float("nan")) == "missing_text"
+    assert reason(q1=5) == reason(q1=["one"]) == "text_not_a_string"
+    assert reason(q1="x" * 21) == "too_long"
+    assert reason(q1="half \ud83d") == reason(q2="caf\udce9") == "not_utf8"
+    assert reason(q1="nul\0") == "nul_byte"
+    assert reason(q2=" ONE") == "same_text"
+
+
+def test_exactly_the_longest_text_is_taken() -> None:
+    assert pairs({"q1": "x" * 20, "q2": "two", "y": 1})[0].height == 1
+
+
+def test_given_split_column() -> None:
+    columns = COLUMNS | {"split": "s"}
+    rows = [
+        {"q1": "one", "q2": f"two {n}", "y": 1, "s": s} for n, s in enumerate(["train", " dev", "valid", "", None])
+    ]
+    frame, rejects = pairs(*rows, columns=columns)
+    assert frame["split"].to_list() == ["train", "dev"]
+    assert [r.reason for r in rejects] == ["bad_split"] * 3
+
+
+def test_groups_are_text_whatever_they_were() -> None:
+    rows = [{"q1": "one", "q2": f"two {n}", "y": 1, "g": g} for n, g in enumerate([7, " 7 ", "", None])]
+    assert pairs(*rows, columns=COLUMNS | {"group": "g"})[0]["group"].to_list() == ["7", "7", None, None]
+
+
+def test_rejects_hold_the_raw_row_and_readers_rejects_pass_through() -> None:
+    bad = Reject(1, "ragged_row", "[]")
+    frame, rejects = collect_pairs(
+        [bad, Row(2, {"q1": "caf\udce9", "q2": "怎么", "y": "1"})], COLUMNS, split=None, max_characters=9
+    )
+    assert frame.is_empty()
+    assert rejects[0] == bad
+    assert json.loads(rejects[1].raw) == {"q1": "caf\\xe9", "q2": "怎么", "y": "1"}
+
+
+def test_unlabelled_file() -> None:
+    frame, _ = pairs({"q1": "one", "q2": "two"}, columns={"text_a": "q1", "text_b": "q2"})
+    assert frame["label"].to_list() == [None]
+
+
+def test_utterances() -> None:
+    rows = [Row(1, {"t": "one", "i": 3}), Row(2, {"t": "two", "i": ""}), Row(3, {"t": "", "i": "x"})]
+    frame, rejects = collect_utterances(rows, {"text": "t", "id": "i"}, split=None, max_characters=9)
+    assert dict(frame.schema) == UTTERANCE_COLUMNS
+    assert frame.row(0) == (1, text_key("one"), "one", "3", None)
+    assert [(r.number, r.reason) for r in rejects] == [(2, "missing_id"), (3, "missing_text")]
