@@ -1,0 +1,90 @@
+"""A program of its own: what a saved student gives in a process that knows nothing of flipkd.
+
+    python -I verify_student.py STUDENT REQUEST.json ANSWER.json
+
+The request holds `pairs`, a list of [text_a, text_b]. The answer holds five lists, one number a pair: `encode`
+(cosine of what `SentenceTransformer.encode` gives), `encoder`, `decoder` and `fused` (of the module's `match`),
+and `peft` (the decoder's probability from `peft.AutoPeftModelForCausalLM`, one prompt at a time, without padding
+and without flipkd's own reading of the adapter); and `imported`, the packages of flipkd that got in, hopefully
+none.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def by_sentence_transformers(student: Path, pairs: list[tuple[str, str]]) -> tuple[dict[str, Any], Any, str]:
+    """Both views by the module that is copied into the folder; also its prompts and its device."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    model: Any = SentenceTransformer(str(student), trust_remote_code=True, local_files_only=True)
+    with torch.inference_mode():
+        z = model.encode([text for pair in pairs for text in pair], convert_to_numpy=True, show_progress_bar=False)
+    answers = {"encode": (z[0::2] * z[1::2]).sum(1).tolist()}
+    answers |= {name: scores.tolist() for name, scores in model[0].match(pairs).items()}
+    return answers, model[0].prompt, str(model.device)
+
+
+def by_peft(student: Path, prompt: Any, pairs: list[tuple[str, str]], device: str) -> list[float]:
+    """The decoder's probability by peft alone, mean of both orders."""
+    import torch
+    from peft import AutoPeftModelForCausalLM
+
+    with tempfile.TemporaryDirectory() as folder:
+        place = beside_base(student, Path(folder))
+        dtype = json.loads((student / "student.json").read_text("utf-8")).get("dtype", "auto")
+        model = AutoPeftModelForCausalLM.from_pretrained(place, dtype=dtype).to(device).eval()
+    found = []
+    for a, b in pairs:
+        first, second = prompt.texts([a, b])
+        orders = [prompt.pair(first, second), prompt.pair(second, first)]
+        with torch.inference_mode():
+            logits = [model(input_ids=torch.tensor([ids], device=device)).logits[0, -1] for ids in orders]
+        found.append(float(torch.stack([row.float()[prompt.answers].softmax(0)[1] for row in logits]).mean()))
+    return found
+
+
+def beside_base(student: Path, folder: Path) -> Path:
+    """The student under a config that names the base where it lies now.
+
+    peft wants the base's path inside `adapter_config.json`, where the final place stands; until the artifact is
+    moved there, the base lies elsewhere. A student whose base is a hub's is returned as it is.
+    """
+    if not (student / "base").is_dir():
+        return student
+    for file in student.iterdir():
+        if file.is_file():
+            (folder / file.name).symlink_to(file.resolve())
+    config = json.loads((student / "adapter_config.json").read_text("utf-8"))
+    config |= {"base_model_name_or_path": str((student / "base").resolve()), "revision": None}
+    (folder / "adapter_config.json").unlink()
+    (folder / "adapter_config.json").write_text(json.dumps(config), "utf-8")
+    return folder
+
+
+def main(student: str, request: str, answer: str) -> None:
+    """Answer a request."""
+    import gc
+
+    import torch
+
+    pairs = [(a, b) for a, b in json.loads(Path(request).read_text("utf-8"))["pairs"]]
+    answers, prompt, device = by_sentence_transformers(Path(student), pairs)
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    answers["peft"] = by_peft(Path(student), prompt, pairs, device)
+    answers["imported"] = sorted(
+        {"pipeline", "flows", "models", "data"} & {n.partition(".")[0] for n in sys.modules}
+    )
+    Path(answer).write_text(json.dumps(answers), "utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
