@@ -7,8 +7,8 @@ each round pairs every text once, so that a cap takes all texts before it takes 
 
 Negatives are hard where the given encoder confuses two ids. How much it confuses X with Y is the mean over X's
 texts of the largest cosine to a text of Y: a near text counts even if the ids' centres lie apart. Each of X's
-texts in turn is paired with one of the nearest texts of the ids most confused with X; a share of the negatives
-comes from any other id.
+texts in turn is paired with a random text of the ids most confused with X; a share of the negatives comes from
+any other id.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import polars as pl
 
 from data.texts import stable_seed
 
-NEAREST = 4  # a hard negative is drawn among so many of a text's nearest candidates
 _BLOCK_ROWS = 1024
 _TRIES_PER_RANDOM_PAIR = 50
 
@@ -186,7 +185,11 @@ def confusion(vectors: np.ndarray, rows: range, starts: np.ndarray) -> np.ndarra
 def _hard_candidates(
     texts: _Texts, number: int, confusable_ids: int, generator: np.random.Generator
 ) -> Iterator[tuple[int, int]]:
-    """The id's texts in turn, each with one of the nearest texts of the confused ids, until all are used up."""
+    """The id's texts in turn, each with a random text of the confused ids, until all are used up.
+
+    The encoder chooses the ids, not the texts: the nearest texts would be the encoder's own mistakes, and a
+    teacher of its kind would look worse on them than it is.
+    """
     if texts.vectors is None:
         return
     own = texts.members(number)
@@ -196,16 +199,14 @@ def _hard_candidates(
     others = np.concatenate([np.array(texts.members(int(c))) for c in chosen])
     waiting = []
     for a in generator.permutation(np.array(own)).tolist():
-        nearest = others[np.argsort(-(texts.vectors[others] @ texts.vectors[a]), kind="stable")]
-        nearest[:NEAREST] = generator.permutation(nearest[:NEAREST])
-        waiting.append((a, iter(nearest.tolist())))
+        waiting.append((a, iter(generator.permutation(others).tolist())))
     while waiting:
         still = []
-        for a, nearest in waiting:
-            b = next(nearest, None)
+        for a, partners in waiting:
+            b = next(partners, None)
             if b is not None:
                 yield a, b
-                still.append((a, nearest))
+                still.append((a, partners))
         waiting = still
 
 

@@ -22,11 +22,11 @@ def length_batches(lengths: Sequence[int], size: int, seed: int, epoch: int) -> 
     """
     random = np.random.default_rng((seed, epoch))
     order = random.permutation(len(lengths))
-    lengths = np.asarray(lengths)
+    tokens = np.asarray(lengths)
     batches: list[np.ndarray] = []
     for begin in range(0, len(order), size * WINDOW_BATCHES):
         window = order[begin : begin + size * WINDOW_BATCHES]
-        window = window[np.argsort(lengths[window], kind="stable")]
+        window = window[np.argsort(tokens[window], kind="stable")]
         batches += np.split(window, range(size, len(window), size))
     # A batch of one pair has nothing to contrast: it joins its neighbour.
     if len(batches) > 1 and len(batches[-1]) == 1:

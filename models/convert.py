@@ -52,7 +52,7 @@ def _convert(found: FoundModel, folder: Path) -> None:
         raise FlipkdError(f"{found.name}: cannot be read as a GGUF language model: {error}") from error
     config = quantised.config
     if hasattr(config, "quantization_config"):
-        del config.quantization_config
+        delattr(config, "quantization_config")
     # A quantised model refuses to be saved, though its weights are plain by now: move them to a fresh one.
     plain = type(quantised)(config)
     plain.load_state_dict(quantised.state_dict())

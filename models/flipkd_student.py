@@ -144,10 +144,12 @@ def add_lora(lm: Any, weights: dict[str, Tensor], scaling: float, sites: Sequenc
         layer.register_buffer("flipkd_b", b, persistent=False)
 
         def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            low = functional.linear(args[0].to(module.flipkd_a.dtype), module.flipkd_a)
+            # Read from the module, which may have been moved to another device or precision.
+            a, b = module.get_buffer("flipkd_a"), module.get_buffer("flipkd_b")
+            low = functional.linear(args[0].to(a.dtype), a)
             if name in sites:
                 captured[name] = low
-            return output + (scaling * functional.linear(low, module.flipkd_b)).to(output.dtype)
+            return output + (scaling * functional.linear(low, b)).to(output.dtype)
 
         layer.register_forward_hook(hook)
 
@@ -190,7 +192,7 @@ class FlipkdStudent(InputModule):
         self._width = sum(weights[f"base_model.model.{site}.lora_A.weight"].shape[0] for site in settings["sites"])
 
     @classmethod
-    def load(cls, model_name_or_path: str, subfolder: str = "", **kwargs: Any) -> FlipkdStudent:
+    def load(cls, model_name_or_path: str, subfolder: str = "", **kwargs: Any) -> FlipkdStudent:  # pyright: ignore
         """Load a `student/` folder, or the same as a repository of the hub."""
         hub = {k: kwargs[k] for k in ("token", "cache_folder", "revision", "local_files_only") if k in kwargs}
         folder = Path(cls.load_dir_path(str(model_name_or_path), subfolder=subfolder, **hub) or model_name_or_path)

@@ -42,10 +42,10 @@ AutoPeftModelForCausalLM.from_pretrained("student")
 $base_note
 """)
 LOCAL_BASE = """\
-The base model came from a local folder or file, so it travels along in `base/`. sentence-transformers finds it there
-wherever this folder is moved. peft goes by `base_model_name_or_path` in `adapter_config.json`, the place where
-this folder was made; elsewhere use `PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("student/base"),
-"student")`, or change that line."""
+The base model came from a local folder or file, so it travels along in `base/`. sentence-transformers finds it
+there wherever this folder is moved. peft goes by `base_model_name_or_path` in `adapter_config.json`, the place
+where this folder was made; elsewhere change that line, or use
+`PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("student/base"), "student")`."""
 
 
 def assemble(

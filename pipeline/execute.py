@@ -58,7 +58,7 @@ def _run(step: Step, config: Config, store: Store) -> None:
     work = store.work(step.stage, step.key)
     make_folder(work)
     make_folder(store.models)
-    context = Context(step.seed, store.path(step.stage, step.key), work, store.models)
+    context = Context(step.seed, store.path(step.stage, step.key), work, store.models, config.distill.model)
     inputs = {name: store.path(name, key) for name, key in step.artifacts.items()}
     started, clock = datetime.now(UTC), time.monotonic()
     log.info("%s: %s", step.stage, stage.title)

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 log = logging.getLogger("flipkd.run")
 SECONDS_BETWEEN_LINES = 15.0
@@ -49,7 +50,8 @@ def _bar(title: str, total: float, unit: str) -> Iterator[Callable[..., None]]:
         task = bar.add_task(title, total=total, note="")
 
         def advance(amount: float = 1, note: str | None = None) -> None:
-            bar.update(task, advance=amount, **({} if note is None else {"note": note}))
+            fields: dict[str, Any] = {} if note is None else {"note": note}
+            bar.update(task, advance=amount, **fields)
 
         yield advance
 

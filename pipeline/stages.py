@@ -31,12 +31,15 @@ class Context:
         final: where the artifact will lie when it is complete.
         work: scratch folder that survives a crash (checkpoints), removed once the artifact is complete.
         models: folder of converted models, shared by all runs.
+        base_model: the student's base as the config names it now. Keys go by content, so since `distill` ran it
+            may have moved.
     """
 
     seed: int
     final: Path
     work: Path
     models: Path
+    base_model: str = ""
 
 
 # A stage: (its config, its inputs' folders by stage name, the folder to fill, the context) -> summary.
@@ -102,8 +105,11 @@ class Step:
         return {name: self.inputs[name] for name in STAGES[self.stage].reads}
 
 
-def plan(config: Config, until: str | None = None) -> list[Step]:
+def plan(config: Config, until: str | None = None, *, download: bool = True) -> list[Step]:
     """The steps of a run, in order, with their keys; nothing is computed but digests.
+
+    Args:
+        download: fetch a hub model that is not on this machine; without it its key cannot be known.
 
     Raises:
         FlipkdError: a raw file or model is not there, or `until` names no stage.
@@ -113,7 +119,7 @@ def plan(config: Config, until: str | None = None) -> list[Step]:
     steps: dict[str, Step] = {}
     for stage in STAGES.values():
         section = getattr(config, stage.name)
-        inputs = {name: steps[name].key for name in stage.reads} | _raw_inputs(stage.name, section)
+        inputs = {name: steps[name].key for name in stage.reads} | _raw_inputs(stage.name, section, download)
         keyed = key_config(section)
         seed = _seed(stage, config)
         key = artifact_key(stage.name, stage.version, keyed, seed, inputs)
@@ -129,18 +135,25 @@ def _seed(stage: Stage, config: Config) -> int:
     return config.seed if stage.seeded else 0
 
 
-def _raw_inputs(stage: str, section: Any) -> dict[str, str]:
+def _raw_inputs(stage: str, section: Any, download: bool) -> dict[str, str]:
     """Identities of what a stage reads from outside the store: raw files and models, by content."""
     if stage == "prepare":
         paths = [input_path(file.path) for file in section.inputs]
         # The name enters too: it stands in the column `source`.
         found = {f"file {n}": f"{path.name} sha256:{digest(path)}" for n, path in enumerate(paths)}
         if _builds_pairs(section):
-            found["encoder"] = find_model(section.pairs.encoder).identity
+            found["encoder"] = _identity("prepare.pairs.encoder", section.pairs.encoder, download)
         return found
     if stage in {"teach", "distill"}:
-        return {"model": find_model(section.model).identity}
+        return {"model": _identity(f"{stage}.model", section.model, download)}
     return {}
+
+
+def _identity(key: str, name: str, download: bool) -> str:
+    try:
+        return find_model(name, download=download).identity
+    except FlipkdError as error:
+        raise FlipkdError(f"{key}: {error}") from None
 
 
 def _builds_pairs(section: PrepareConfig) -> bool:

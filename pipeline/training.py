@@ -115,7 +115,10 @@ def train(
             state.step += 1
             row: dict[str, Any] = {"step": state.step, "epoch": epoch, "loss": loss.item(), "learning_rate": rate}
             row |= {name: terms[name].item() if name in terms else None for name in ("ce", "mcl", "dist")}
-            row |= {"gradient_norm": float(norm), "tokens_per_second": batch.tokens / (time.monotonic() - started)}
+            row |= {
+                "gradient_norm": float(norm or 0),
+                "tokens_per_second": batch.tokens / (time.monotonic() - started),
+            }
             if state.step in evaluate_at:
                 row |= _evaluate(student, dev, config, state)
             state.rows.append(row)
@@ -165,9 +168,10 @@ def objective(
     terms: dict[str, Tensor] = {}
     if "ce" in wanted:
         terms["ce"] = answer_loss(logits, targets)
-    if "mcl" in wanted or "dist" in wanted:
-        similarity, teacher = z_a @ z_b.T, data.teacher(rows).to(device)
-        screened = screen(teacher, bounds[1], data.same(rows).to(device))
+    if wanted.keys() == {"ce"}:
+        return terms
+    similarity, teacher = z_a @ z_b.T, data.teacher(rows).to(device)
+    screened = screen(teacher, bounds[1], data.same(rows).to(device))
     if "mcl" in wanted:
         margins = config.margins
         terms["mcl"] = margin_loss(

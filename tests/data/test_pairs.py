@@ -87,7 +87,7 @@ def test_counts() -> None:
     assert (labels.sum(), len(labels) - labels.sum()) == (50, 75)
 
 
-def test_hard_negatives_come_from_the_most_confused_ids_and_near_texts() -> None:
+def test_hard_negatives_come_from_the_most_confused_ids() -> None:
     """Four ids on a circle: a is near b, c near d; all hard negatives must stay inside those couples."""
     frame = utterances({("train", name): 6 for name in "abcd"})
     angle = np.repeat([0.0, 0.3, 2.0, 2.3], 6) + np.tile(np.linspace(0, 0.05, 6), 4)
@@ -96,10 +96,6 @@ def test_hard_negatives_come_from_the_most_confused_ids_and_near_texts() -> None
     pairs = build_pairs(frame, vectors, **options).filter(pl.col("label") == 0)
     ids = frame["id"]
     assert {frozenset((ids[a], ids[b])) for a, b, _ in pairs.iter_rows()} == {frozenset("ab"), frozenset("cd")}
-    # The nearest four of six are asked first, so the two farthest texts are not among a's partners.
-    partners = {b for a, b, _ in pairs.iter_rows() if ids[a] == "a"}
-    farthest = set(np.argsort(vectors[6:12] @ vectors[:6].mean(0))[:2] + 6)
-    assert partners.isdisjoint({int(n) for n in farthest})
     # Every text of an id gets its turn: six texts, six negatives.
     assert Counter(a for a, _, _ in pairs.iter_rows() if ids[a] == "a") == Counter(range(6))
 

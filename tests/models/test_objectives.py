@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def unit_rows(random: np.random.Generator, n: int, width: int = 6) -> np.ndarray
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def batch(seed: int, n: int = 7) -> dict[str, Tensor]:
+def batch(seed: int, n: int = 7) -> dict[str, Any]:
     random = np.random.default_rng(seed)
     student = unit_rows(random, n) @ unit_rows(random, n).T
     teacher = unit_rows(random, n) @ unit_rows(random, n).T
@@ -100,7 +101,8 @@ def numpy_alignment_loss(s: np.ndarray, t: np.ndarray, screened: np.ndarray, tau
 def test_margin_loss_equals_numpy(seed: int):
     b = batch(seed)
     ours = margin_loss(**b, tau_pos=TAU_POS, tau_neg=TAU_NEG).item()
-    theirs = numpy_margin_loss(*(b[k].numpy() for k in ("student", "teacher", "targets", "screened")))
+    s, t, y, screened = (b[k].numpy() for k in ("student", "teacher", "targets", "screened"))
+    theirs = numpy_margin_loss(s, t, y, screened)
     assert ours == pytest.approx(theirs, rel=1e-9, abs=1e-9)
 
 
@@ -108,7 +110,8 @@ def test_margin_loss_equals_numpy(seed: int):
 def test_alignment_loss_equals_numpy(seed: int):
     b = batch(seed)
     ours = alignment_loss(b["student"], b["teacher"], b["screened"]).item()
-    theirs = numpy_alignment_loss(*(b[k].numpy() for k in ("student", "teacher", "screened")))
+    s, t, screened = (b[k].numpy() for k in ("student", "teacher", "screened"))
+    theirs = numpy_alignment_loss(s, t, screened)
     assert ours == pytest.approx(theirs, rel=1e-9, abs=1e-9)
 
 

@@ -1,0 +1,34 @@
+"""What a run shows on Prefect's page, out of the manifests: a cached stage does not run, but is shown too."""
+
+from __future__ import annotations
+
+import json
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+
+from pipeline.headline import metrics_table, read_metrics
+from pipeline.stages import Step
+from pipeline.store import Manifest, Store
+
+
+def publish(steps: list[Step], store: Store) -> None:
+    """Publish Prefect artifacts: what the filter decided, the metrics on test, a link to the report."""
+    manifests = {step.stage: store.manifest(step.stage, step.key) for step in steps}
+    if "filter" in manifests:
+        create_markdown_artifact(
+            filter_markdown(manifests["filter"]), key="flipkd-filter", description="What the filter decided"
+        )
+    if "export" in manifests:
+        folder = store.path("export", manifests["export"].key)
+        create_table_artifact(
+            metrics_table(read_metrics(folder)),
+            key="flipkd-metrics",
+            description="Metrics on test with 95 % intervals",
+        )
+        create_link_artifact((folder / "report.html").as_uri(), link_text="report.html", key="flipkd-report")
+
+
+def filter_markdown(manifest: Manifest) -> str:
+    """The summary of the filter's manifest as Markdown."""
+    body = json.dumps(manifest.summary, indent=2, ensure_ascii=False)
+    return f"## filter `{manifest.key}`\n\n```json\n{body}\n```\n"

@@ -1,0 +1,230 @@
+"""The command line `flipkd`. Nothing heavy is imported here: each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+
+import typer
+from typer.core import TyperGroup
+
+from data.errors import FlipkdError
+from pipeline.stage_names import StageName
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.config import Config
+
+
+class Guarded(TyperGroup):
+    """Turns what a user can mend into one message on stderr, and Ctrl-C into one line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FlipkdError as error:
+            if ctx.params.get("debug"):
+                raise
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            if ctx.params.get("debug"):
+                raise
+            typer.echo("Stopped. The stages that are complete stay; the next run goes on from there.", err=True)
+            raise typer.Exit(130) from None
+
+
+def examples(*commands: str) -> str:
+    """An epilog of `--help`: a command per line."""
+    return "\n\n".join(["Examples:", *(f"  {command}" for command in commands)])
+
+
+HELP = {"help_option_names": ["-h", "--help"]}
+app = typer.Typer(
+    cls=Guarded,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings=HELP,
+    help="flipkd: a small BERT teaches a large language model to match texts."
+    "\n\nSix stages. The teacher's half ends in scores that people read: prepare, teach, score, filter. "
+    "The student's half ends in a model that people use: distill, export. "
+    "What is there already is not computed again.",
+    epilog=examples(
+        "flipkd demo",
+        "flipkd init config.yaml, fill in prepare.inputs, flipkd run config.yaml",
+    ),
+)
+scores = typer.Typer(no_args_is_help=True, context_settings=HELP, help="Look into the teacher's scores.")
+app.add_typer(scores, name="scores")
+
+ConfigFile = Annotated[
+    str,
+    typer.Argument(metavar="CONFIG", help="A YAML or TOML file, or `demo` for the one that ships with flipkd."),
+]
+Overrides = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a key of the config; dotted, the value as in YAML. May be given several times.",
+    ),
+]
+Until = Annotated[StageName | None, typer.Option(help="The last stage to run; all by default.")]
+
+
+def _stages(names: list[str]) -> list[str]:
+    for name in names:
+        if name not in get_args(StageName):
+            raise typer.BadParameter(f"{name!r} is not one of {', '.join(get_args(StageName))}")
+    return names
+
+
+Refresh = Annotated[
+    list[str],
+    typer.Option(
+        metavar="STAGE",
+        callback=_stages,
+        help="Run this stage again although its result is there. May be given several times.",
+    ),
+]
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks, and log more.")] = False,
+) -> None:
+    from pipeline.log_setup import set_up_logging
+
+    set_up_logging(debug)
+
+
+@app.command(
+    epilog=examples(
+        "flipkd run config.yaml --until filter",
+        "flipkd run config.yaml --refresh filter",
+        "flipkd run config.yaml --set filter.tau_pos=0.4 --set distill.epochs=1",
+    )
+)
+def run(config: ConfigFile, until: Until = None, refresh: Refresh = [], overrides: Overrides = []) -> None:  # noqa: B006
+    """Run the pipeline: only the stages whose input or settings have changed are computed."""
+    _run(_load(config, overrides), until, refresh)
+
+
+@app.command(epilog=examples("flipkd demo --set distill.epochs=1"))
+def demo(overrides: Overrides = []) -> None:  # noqa: B006
+    """Run the pipeline on the FAQ sample that ships with flipkd, on the two packaged models."""
+    _run(_load("demo", overrides), None, [])
+
+
+@app.command(epilog=examples("flipkd init faq.yaml"))
+def init(
+    path: Annotated[Path, typer.Argument(help="The file to write; nothing is overwritten.")] = Path("flipkd.yaml"),
+) -> None:
+    """Write a commented config with every key at its default."""
+    from pipeline.init_config import write_config
+
+    write_config(path)
+    typer.echo(f"Wrote {path}. Fill in prepare.inputs, then: flipkd run {path}")
+
+
+@app.command(epilog=examples("flipkd status config.yaml", "flipkd status config.yaml --set filter.tau_pos=0.4"))
+def status(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
+    """Show for each stage whether its result is there: key, age, size, summary. Computes nothing."""
+    from pipeline.status import status as states
+    from pipeline.status import status_table
+
+    _console().print(status_table(states(_load(config, overrides))))
+
+
+@app.command(epilog=examples("flipkd predict .flipkd/artifacts/export/KEY/student pairs.csv -o out.parquet"))
+def predict(
+    student: Annotated[Path, typer.Argument(help="The folder `student` of an export.")],
+    pairs: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet with two columns of texts.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The Parquet file to write.")],
+    text_a: Annotated[str, typer.Option(help="Column of the first text.")] = "text_a",
+    text_b: Annotated[str, typer.Option(help="Column of the second text.")] = "text_b",
+) -> None:
+    """Score pairs with a student: decoder, encoder and fused score beside the columns of the input."""
+    from pipeline.predict import predict as predict_pairs
+
+    summary = predict_pairs(student, pairs, out, text_a=text_a, text_b=text_b)
+    typer.echo(f"Wrote {out}: {', '.join(f'{name} {value}' for name, value in summary.items())}")
+
+
+@scores.command(
+    epilog=examples(
+        'flipkd scores show config.yaml --where "label = 1 AND teacher_score < 0.4"',
+        "flipkd scores show config.yaml --where \"reason <> 'kept'\" --sort -teacher_score -o dropped.csv",
+    )
+)
+def show(
+    config: ConfigFile,
+    where: Annotated[
+        str | None, typer.Option(metavar="SQL", help="Condition on the columns, as after WHERE in SQL.")
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Sort by a column; -COLUMN from high to low.")
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option("-n", min=1, help="At most so many rows; 20 in the terminal, all into a file.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write all columns to a .csv, .parquet or .jsonl file.")
+    ] = None,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Show pairs with the teacher's score, and what the filter decided where it has run."""
+    from pipeline.scores_view import rows_table, scores_file, select_rows, write_rows
+
+    found = select_rows(scores_file(_load(config, overrides)), where, sort, rows or (None if out else 20))
+    if out is not None:
+        write_rows(found, out)
+        typer.echo(f"Wrote {found.height} rows to {out}")
+        return
+    console = _console()
+    console.print(rows_table(found) if found.height else "no row fulfils the condition")
+
+
+@scores.command(epilog=examples("flipkd scores describe config.yaml"))
+def describe(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
+    """Show counts, quantiles of the score, and the share beyond the bounds, by label and split."""
+    from pipeline.scores_view import describe_scores, description_table, scores_file
+
+    _console().print(description_table(describe_scores(scores_file(_load(config, overrides)))))
+
+
+# ---------------------------------------------------------------------------------------------------- help
+
+
+def _load(path: str, overrides: list[str]) -> Config:
+    from pipeline.settings import load_config
+
+    return load_config(path, overrides)
+
+
+def _run(config: Config, until: StageName | None, refresh: list[str]) -> None:
+    from pipeline.check import check
+
+    check(config, until)  # before Prefect starts: a wrong config is told at once
+    from flows.flip import flip
+    from flows.local import quiet_prefect
+    from pipeline.result_view import show_result
+    from pipeline.settings import store_of
+
+    with quiet_prefect():
+        artifacts = flip(config, until=until, refresh=cast(list[StageName], refresh))
+    show_result(_console(), store_of(config), artifacts)
+
+
+def _console() -> Console:
+    """Standard output; where it is no terminal, wide enough for the tables."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 140, soft_wrap=False)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

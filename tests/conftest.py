@@ -1,0 +1,53 @@
+"""Fixtures that all tests share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import flows  # noqa: F401  # before anything imports Prefect: it sets what Prefect reads
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A Prefect server with its own database, for all tests that run the flow."""
+    from prefect.settings import (
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        PREFECT_LOCAL_STORAGE_PATH,
+        temporary_settings,
+    )
+    from prefect.testing.utilities import prefect_test_harness
+
+    storage = tmp_path_factory.mktemp("prefect")
+    with (
+        temporary_settings({PREFECT_LOCAL_STORAGE_PATH: str(storage), PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+        prefect_test_harness(server_startup_timeout=120),
+    ):
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Path:
+    """A folder with tiny models, pairs, and a store in which the flow has run once. Copy it; do not change it."""
+    from flows.flip import flip
+    from tests.tiny import tiny_config
+
+    folder = tmp_path_factory.mktemp("tiny_run")
+    flip(tiny_config(folder))
+    return folder
+
+
+@pytest.fixture
+def flipkd_log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """What flipkd logs, although the command line may have cut its logger off from the root."""
+    logger = logging.getLogger("flipkd")
+    logger.addHandler(caplog.handler)
+    before, logger.propagate = logger.propagate, False
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    yield caplog
+    logger.removeHandler(caplog.handler)
+    logger.propagate, level = before, logger.setLevel(level)
