@@ -28,13 +28,17 @@ def converted(found: FoundModel, cache: Path) -> Path:
     """
     if not found.is_gguf:
         return found.path
+    from models.quiet import quiet
+
     cache.mkdir(parents=True, exist_ok=True)
     folder = cache / found.identity.removeprefix("sha256:")[:20]
     with FileLock(cache / f"{folder.name}.lock"):
         if not (folder / "config.json").exists():
             temporary = cache / f".{folder.name}.writing"
             shutil.rmtree(temporary, ignore_errors=True)
-            _convert(found, temporary)
+            log.info("converting %s to safetensors (once; about half a minute)", found.path.name)
+            with quiet():
+                _convert(found, temporary)
             temporary.replace(folder)
     return folder
 
@@ -43,7 +47,6 @@ def _convert(found: FoundModel, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    log.info("converting %s to safetensors (once; about half a minute)", found.path.name)
     source, name = found.path.parent, found.path.name
     try:
         quantised = AutoModelForCausalLM.from_pretrained(source, gguf_file=name, dtype=torch.float32)

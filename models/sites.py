@@ -45,13 +45,15 @@ def adapted_layers(layers: Sequence[str], modules: Sequence[str] | str, last_lay
     return _select(layers, wanted, last_layers)
 
 
-def select_sites(adapted: Sequence[str], modules: Sequence[str], last_layers: int | None) -> list[str]:
-    """The adapted layers whose A is read as the encoder, from the first block to the last.
+def select_sites(layers: Sequence[str], modules: Sequence[str], last_layers: int | None) -> list[str]:
+    """The layers whose A is read as the encoder, from the first block to the last.
+
+    A site need not be among the adapted layers: there it is read only, with B kept at 0.
 
     Raises:
-        ValueError: a module that has no adapter, or more blocks than have one.
+        ValueError: a module that the model does not have, or more blocks than it has.
     """
-    return _select(adapted, modules, last_layers)
+    return _select(layers, modules, last_layers)
 
 
 def _select(layers: Sequence[str], modules: Sequence[str], last_layers: int | None) -> list[str]:

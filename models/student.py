@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft
 from torch import Tensor, nn
 
 from models.flipkd_student import PairPrompt, answer_logits, pool
+from models.quiet import quiet
 from models.sites import adapted_layers, linear_layers, select_sites
 
 
@@ -34,19 +35,19 @@ class StudentSpec:
 
 
 @dataclass(frozen=True)
-class PairBatch:
-    """Pairs as padded prompts: n of order (a, b), then n of order (b, a).
+class Batch:
+    """Padded prompts. Of n pairs: n prompts of order (a, b), then n of order (b, a). Of n texts: a prompt each.
 
     Attributes:
-        ids, mask: (2 n, tokens). lengths: tokens of each prompt's first text, (2 n,).
+        ids, mask: (prompts, tokens). lengths: tokens of each prompt's first text, (prompts,).
     """
 
     ids: Tensor
     mask: Tensor
     lengths: Tensor
 
-    def to(self, device: torch.device) -> PairBatch:
-        return PairBatch(self.ids.to(device), self.mask.to(device), self.lengths.to(device))
+    def to(self, device: torch.device) -> Batch:
+        return Batch(self.ids.to(device), self.mask.to(device), self.lengths.to(device))
 
     @property
     def tokens(self) -> int:
@@ -55,9 +56,17 @@ class PairBatch:
 
 
 class Student(nn.Module):
-    """A peft model whose forward pass gives both views of a batch of pairs."""
+    """A peft model whose forward pass gives both views of a batch of pairs.
 
-    def __init__(self, lm: Any, sites: Sequence[str], prompt: PairPrompt, pooling: str):
+    Args:
+        lm: the peft model. sites: the layers whose A is the encoder, by full name.
+        read_only: those of the sites that only read: their B stays 0, and no gradient goes through them into the
+            layers below, so that reading every layer costs no backward pass through every layer.
+    """
+
+    def __init__(
+        self, lm: Any, sites: Sequence[str], prompt: PairPrompt, pooling: str, read_only: Collection[str] = ()
+    ):
         super().__init__()
         self.lm = lm
         self.sites = list(sites)
@@ -66,20 +75,24 @@ class Student(nn.Module):
         self._captured: dict[str, Tensor] = {}
         base = lm.get_base_model()
         for site in self.sites:
-            base.get_submodule(site).lora_A["default"].register_forward_hook(self._keep(site))
+            layer = base.get_submodule(site)
+            layer.lora_A["default"].register_forward_hook(self._keep(site, site in read_only))
+            if site in read_only:
+                layer.lora_B["default"].weight.requires_grad_(False)
 
-    def _keep(self, site: str):
-        def hook(_module: nn.Module, _args: Any, output: Tensor) -> None:
+    def _keep(self, site: str, read_only: bool):
+        def hook(_module: nn.Module, _args: Any, output: Tensor) -> Tensor:
             self._captured[site] = output
+            return output.detach() if read_only else output
 
         return hook
 
-    def forward(self, batch: PairBatch) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Both views of a batch.
 
         Returns:
-            z_a (n, width) and z_b (n, width), unit vectors, each encoded without sight of the other text; and the
-            answers' logits (2 n, 2), order (a, b) first.
+            z, (prompts, width), unit vectors: each prompt's first text, encoded without sight of the second; and
+            the answers' logits, (prompts, 2), which mean nothing for a batch of texts.
         """
         base = self.lm.get_base_model()
         hidden = base.base_model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).last_hidden_state
@@ -88,8 +101,7 @@ class Student(nn.Module):
             # Reentrant gradient checkpointing does this, and A would silently learn nothing.
             raise RuntimeError("the encoder's outputs carry no gradient; use non-reentrant gradient checkpointing")
         z = pool(outputs, len(self.prompt.head), batch.lengths, self.pooling)
-        half = len(z) // 2
-        return z[:half], z[half:], answer_logits(base, hidden, batch.mask, self.prompt.answers)
+        return z, answer_logits(base, hidden, batch.mask, self.prompt.answers)
 
     def adapter(self) -> dict[str, Tensor]:
         """The adapter's tensors under peft's names, on the CPU, copied."""
@@ -109,16 +121,17 @@ def build_student(lm: Any, tokenizer: Any, spec: StudentSpec) -> Student:
     """
     layers = linear_layers(lm)
     adapted = adapted_layers(layers, spec.modules, spec.adapted_last_layers)
-    sites = select_sites(adapted, spec.site_modules, spec.site_last_layers)
+    sites = select_sites(layers, spec.site_modules, spec.site_last_layers)
+    read_only = set(sites) - set(adapted)
     lora = LoraConfig(
         task_type="CAUSAL_LM",
         r=spec.rank,
         lora_alpha=spec.alpha,  # type: ignore[arg-type]  # peft takes any number
         lora_dropout=spec.dropout,
-        target_modules=adapted,
+        target_modules=[*adapted, *read_only],
     )
     prompt = PairPrompt(tokenizer, spec.template, spec.answers, spec.max_length)
-    return Student(get_peft_model(lm, lora), sites, prompt, spec.pooling)
+    return Student(get_peft_model(lm, lora), sites, prompt, spec.pooling, read_only)
 
 
 def load_base(folder: Path, *, trust_remote_code: bool = False, dtype: str = "float32") -> tuple[Any, Any]:
@@ -127,14 +140,20 @@ def load_base(folder: Path, *, trust_remote_code: bool = False, dtype: str = "fl
 
     # For texts of some dozen tokens on a CPU plain attention is a third faster in training than the fused kernel.
     attention = {} if torch.cuda.is_available() else {"attn_implementation": "eager"}
-    lm = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, trust_remote_code=trust_remote_code, **attention
-    )
-    return lm, AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    trusted = {"trust_remote_code": trust_remote_code}
+    with quiet():
+        lm = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **trusted, **attention)
+        return lm, AutoTokenizer.from_pretrained(folder, **trusted)
 
 
-def make_batch(prompt: PairPrompt, first: Sequence[list[int]], second: Sequence[list[int]]) -> PairBatch:
-    """A batch from the token ids of n first and n second texts."""
+def text_batch(prompt: PairPrompt, texts: Sequence[list[int]]) -> Batch:
+    """A batch of texts alone, from their token ids."""
+    ids, mask = prompt.pad([prompt.alone(text) for text in texts])
+    return Batch(ids, mask, torch.tensor([len(text) for text in texts]))
+
+
+def pair_batch(prompt: PairPrompt, first: Sequence[list[int]], second: Sequence[list[int]]) -> Batch:
+    """A batch of pairs, from the token ids of n first and n second texts."""
     prompts = [*map(prompt.pair, first, second), *map(prompt.pair, second, first)]
     ids, mask = prompt.pad(prompts)
-    return PairBatch(ids, mask, torch.tensor([len(text) for text in (*first, *second)]))
+    return Batch(ids, mask, torch.tensor([len(text) for text in (*first, *second)]))

@@ -68,9 +68,9 @@ def check_student(config: DistillConfig, store: Store) -> None:
             raise FlipkdError(f"{key}: {error} (in {config.model})") from None
 
     named("distill.lora.modules", adapted_layers, layers, lora.modules, None)
-    adapted = named("distill.lora.last_layers", adapted_layers, layers, lora.modules, lora.last_layers)
-    named("distill.sites.modules", select_sites, adapted, sites.modules, None)
-    named("distill.sites.last_layers", select_sites, adapted, sites.modules, sites.last_layers)
+    named("distill.lora.last_layers", adapted_layers, layers, lora.modules, lora.last_layers)
+    named("distill.sites.modules", select_sites, layers, sites.modules, None)
+    named("distill.sites.last_layers", select_sites, layers, sites.modules, sites.last_layers)
     named("distill.prompt.answers", check_answers, folder, config)
 
 

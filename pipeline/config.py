@@ -229,7 +229,7 @@ class Sites(Section):
 
     modules: list[str] = Field(default=["q_proj"], min_length=1, description="Names of the adapted linear layers.")
     last_layers: Positive | None = Field(
-        default=None, description="The last k layers; all adapted layers by default."
+        default=None, description="The last k layers; all by default. Where a layer has no adapter, A only reads."
     )
     pooling: Literal["mean", "last"] = Field(default="mean", description="Over the text's tokens.")
 
@@ -291,6 +291,14 @@ class DistillConfig(Section):
     dist_temperature: float = Field(default=0.05, gt=0, le=10, description="Temperature of L_dist's softmaxes.")
     prompt: Prompt = Prompt()
     max_length: int = Field(default=128, ge=4, description="Tokens per text; the rest is cut.")
+    text_epochs: float = Field(
+        default=0.0,
+        ge=0,
+        le=1000,
+        description="Passes over the distinct training texts alone, before the pairs: the encoder learns the "
+        "teacher's similarity matrix of each batch. Part of L_dist; 0 for none.",
+    )
+    batch_texts: Annotated[int, Field(ge=2)] = Field(default=64, description="Texts per step of those passes.")
     epochs: float = Field(default=2.0, gt=0, le=100, description="Passes over the kept pairs.")
     batch_pairs: Annotated[int, Field(ge=2)] = Field(default=16, description="Pairs per step: two prompts each.")
     learning_rate: float = Field(default=3e-4, gt=0, le=1, description="Peak learning rate.")

@@ -20,9 +20,10 @@ from models.names import find_model
 from models.precision import matrix_precision
 from models.student import Student, StudentSpec, build_student, load_base
 from pipeline.config import DistillConfig
+from pipeline.objective import weights
 from pipeline.stages import Context
 from pipeline.store import Manifest
-from pipeline.training import Training, train, weights
+from pipeline.training import Training, train
 from pipeline.training_data import read_pairs
 
 log = logging.getLogger("flipkd.distill")

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from data.errors import FlipkdError
-from models.batching import length_batches
 from models.checkpoint import load_checkpoint, save_checkpoint, seed_everything
-from models.objectives.alignment import alignment_loss
-from models.objectives.answer import answer_loss
-from models.objectives.margin import margin_loss
-from models.objectives.screen import screen
-from models.student import Student, make_batch
+from models.student import Batch, Student, pair_batch, text_batch
 from pipeline.config import DistillConfig
+from pipeline.objective import pair_terms, text_terms, weights
 from pipeline.progress import progress
+from pipeline.schedule import linear_schedule, plan_work, steps
 from pipeline.training_data import PairData
 
 log = logging.getLogger("flipkd.distill")
@@ -71,54 +68,47 @@ def train(
         FlipkdError: a loss that is not finite.
     """
     seed_everything(seed)
-    accelerator = Accelerator(mixed_precision="bf16" if autocast else "no")
+    # Layers above the last site take no part in a batch of texts.
+    parallel = DistributedDataParallelKwargs(find_unused_parameters=True)
+    accelerator = Accelerator(mixed_precision="bf16" if autocast else "no", kwargs_handlers=[parallel])
     model = accelerator.prepare_model(student)
     parameters = [p for p in student.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-    total = total_steps(data, config, accelerator.num_processes)
+    on_texts, on_pairs = steps(data, config, accelerator.num_processes)
+    total = on_texts + on_pairs
+    warm = math.ceil(config.warmup_ratio * total)
+    # The pairs alone are measured: before them the decoder has learned nothing.
+    evaluate_at = {on_texts + round(on_pairs * n / config.evaluations) for n in range(1, config.evaluations + 1)}
     state = Training()
     checkpoint = work / "checkpoint.safetensors"
     if loaded := load_checkpoint(checkpoint, student, optimizer):
         state = Training(**loaded[0], adapter=loaded[1])
         log.info("distill: resuming after step %d of %d", state.step, total)
 
-    evaluate_at = {round(total * n / config.evaluations) for n in range(1, config.evaluations + 1)}
+    todo = plan_work(data, config, seed, accelerator.num_processes, accelerator.process_index)
     saved = time.monotonic()
     with progress("training the student", total) as advance:
         advance(state.step)
-        for epoch, rows in _batches(data, config, seed, state.step, total, accelerator):
+        for kind, epoch, rows in itertools.islice(todo, state.step, None):
             started = time.monotonic()
             model.train()
-            batch = make_batch(
-                student.prompt,
-                [data.texts[i] for i in data.first[rows]],
-                [data.texts[i] for i in data.second[rows]],
-            ).to(accelerator.device)
+            batch = make_batch(student, data, kind, rows).to(accelerator.device)
             with accelerator.autocast():
-                z_a, z_b, logits = model(batch)
-            terms = objective(z_a.float(), z_b.float(), logits, data, rows, config, bounds)
-            loss = torch.stack([terms[name] * weight for name, weight in weights(config).items()]).sum()
-            if not torch.isfinite(loss):
-                raise FlipkdError(
-                    f"distill: the loss is {loss.item()} at step {state.step + 1}; "
-                    f"lower distill.learning_rate (now {config.learning_rate:g}) or use precision fp32"
-                )
+                z, logits = model(batch)
+            if kind == "texts":
+                terms = text_terms(z, data, rows, config)
+            else:
+                terms = pair_terms(z, logits, data, rows, config, bounds)
+            loss = _weighed(terms, config, state.step + 1)
             accelerator.backward(loss)
             norm = accelerator.clip_grad_norm_(parameters, config.max_grad_norm)
-            rate = config.learning_rate * linear_schedule(
-                state.step, math.ceil(config.warmup_ratio * total), total
-            )
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            optimizer.step()
-            optimizer.zero_grad()
+            rate = config.learning_rate * linear_schedule(state.step, warm, total)
+            _update(optimizer, rate)
             state.step += 1
             row: dict[str, Any] = {"step": state.step, "epoch": epoch, "loss": loss.item(), "learning_rate": rate}
             row |= {name: terms[name].item() if name in terms else None for name in ("ce", "mcl", "dist")}
-            row |= {
-                "gradient_norm": float(norm or 0),
-                "tokens_per_second": batch.tokens / (time.monotonic() - started),
-            }
+            row["gradient_norm"] = float(norm or 0)
+            row["tokens_per_second"] = batch.tokens / (time.monotonic() - started)
             if state.step in evaluate_at:
                 row |= _evaluate(student, dev, config, state)
             state.rows.append(row)
@@ -132,82 +122,30 @@ def train(
     return state
 
 
-def total_steps(data: PairData, config: DistillConfig, processes: int = 1) -> int:
-    """Optimiser steps of a run; every process takes a batch in each."""
-    per_epoch = len(length_batches(data.lengths(), config.batch_pairs, 0, 0))
-    return max(1, math.ceil(config.epochs * per_epoch / processes))
-
-
-def linear_schedule(step: int, warm: int, total: int) -> float:
-    """Share of the peak learning rate for the update after `step` steps: up over `warm` steps, then down to 0."""
-    if step < warm:
-        return (step + 1) / (warm + 1)
-    return (total - step) / max(total - warm, 1)
-
-
-def weights(config: DistillConfig) -> dict[str, float]:
-    """The terms of the objective that take part, with their weights."""
-    if config.objective == "sft":
-        return {"ce": 1.0}
-    return {name: weight for name, weight in config.weights.model_dump().items() if weight > 0}
-
-
-def objective(
-    z_a: Tensor,
-    z_b: Tensor,
-    logits: Tensor,
-    data: PairData,
-    rows: np.ndarray,
-    config: DistillConfig,
-    bounds: tuple[float, float],
-) -> dict[str, Tensor]:
-    """The terms that take part, before their weights, for the pairs `rows` of the data."""
-    wanted = weights(config)
-    device = z_a.device
-    targets = torch.from_numpy(data.targets[rows]).to(device)
-    terms: dict[str, Tensor] = {}
-    if "ce" in wanted:
-        terms["ce"] = answer_loss(logits, targets)
-    if wanted.keys() == {"ce"}:
-        return terms
-    similarity, teacher = z_a @ z_b.T, data.teacher(rows).to(device)
-    screened = screen(teacher, bounds[1], data.same(rows).to(device))
-    if "mcl" in wanted:
-        margins = config.margins
-        terms["mcl"] = margin_loss(
-            similarity,
-            teacher,
-            targets,
-            screened,
-            tau_pos=bounds[0],
-            tau_neg=bounds[1],
-            m_pos=margins.positive,
-            m_neg=margins.negative,
-            temperature=margins.temperature,
-            epsilon=margins.intra_epsilon,
-            kappa=margins.intra_kappa,
+def _weighed(terms: dict[str, Tensor], config: DistillConfig, step: int) -> Tensor:
+    share = weights(config)
+    loss = torch.stack([value * share[name] for name, value in terms.items()]).sum()
+    if not torch.isfinite(loss):
+        raise FlipkdError(
+            f"distill: the loss is {loss.item()} at step {step}; "
+            f"lower distill.learning_rate (now {config.learning_rate:g}) or use precision fp32"
         )
-    if "dist" in wanted:
-        terms["dist"] = alignment_loss(similarity, teacher, screened, temperature=config.dist_temperature)
-    return terms
+    return loss
 
 
-def _batches(
-    data: PairData, config: DistillConfig, seed: int, done: int, total: int, accelerator: Accelerator
-) -> Iterator[tuple[float, np.ndarray]]:
-    """The batches of this process from step `done` to step `total`, with the epoch as a fraction."""
-    step, epoch, lengths = 0, 0, data.lengths()
-    ranks, rank = accelerator.num_processes, accelerator.process_index
-    while step < total:
-        batches = length_batches(lengths, config.batch_pairs, seed, epoch)
-        # Every process needs as many batches as the others: the first ones fill the last round.
-        batches += batches[: -len(batches) % ranks]
-        rounds = len(batches) // ranks
-        for index in range(rounds):
-            if step >= done and step < total:
-                yield epoch + (index + 1) / rounds, batches[index * ranks + rank]
-            step += 1
-        epoch += 1
+def _update(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def make_batch(student: Student, data: PairData, kind: str, rows: np.ndarray) -> Batch:
+    """The prompts of some texts, or of some pairs in both orders."""
+    if kind == "texts":
+        return text_batch(student.prompt, [data.texts[i] for i in rows])
+    first, second = ([data.texts[i] for i in ids[rows]] for ids in (data.first, data.second))
+    return pair_batch(student.prompt, first, second)
 
 
 @torch.inference_mode()
@@ -219,8 +157,8 @@ def predict(student: Student, pairs: PairData, batch_pairs: int) -> tuple[np.nda
     order = np.argsort(-np.asarray(pairs.lengths()), kind="stable")
     for begin in range(0, len(order), batch_pairs):
         rows = order[begin : begin + batch_pairs]
-        first, second = ([pairs.texts[i] for i in ids[rows]] for ids in (pairs.first, pairs.second))
-        z_a, z_b, logits = student(make_batch(student.prompt, first, second).to(device))
+        z, logits = student(make_batch(student, pairs, "pairs", rows).to(device))
+        z_a, z_b = z.chunk(2)
         decoder[rows] = logits.softmax(1)[:, 1].view(2, -1).mean(0).cpu().numpy()
         encoder[rows] = (z_a * z_b).sum(1).cpu().numpy()
     return decoder, encoder

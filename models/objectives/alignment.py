@@ -29,6 +29,24 @@ def alignment_loss(student: Tensor, teacher: Tensor, screened: Tensor, *, temper
     return (rows + columns) / 2 + square
 
 
+def matrix_alignment_loss(student: Tensor, teacher: Tensor, *, temperature: float = 0.05) -> Tensor:
+    """L_dist on texts alone: the whole similarity matrix of n distinct texts, without its diagonal.
+
+        mean over i of KL(softmax_j(t_ij / tau) || softmax_j(s_ij / tau)) + mean over i, j of (s_ij - t_ij)^2
+
+    with j != i throughout.
+
+    Args:
+        student: cosines of the student's vectors, (n, n), in [-1, 1]. teacher: of the teacher's; no gradient.
+        temperature: tau of both softmaxes.
+    """
+    others = ~torch.eye(len(student), dtype=torch.bool, device=student.device)
+    if not others.any():
+        return student.sum() * 0
+    square = (student - teacher)[others].square().mean()
+    return _divergence(student, teacher, others, temperature) + square
+
+
 def _divergence(student: Tensor, teacher: Tensor, used: Tensor, temperature: float) -> Tensor:
     log_p = (student / temperature).masked_fill(~used, -math.inf).log_softmax(1)
     log_q = (teacher / temperature).masked_fill(~used, -math.inf).log_softmax(1)

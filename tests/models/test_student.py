@@ -14,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 
 from models.flipkd_student import PairPrompt, answer_logits, fused, pool
 from models.objectives.answer import answer_loss
-from models.student import Student, StudentSpec, build_student, load_base, make_batch
+from models.student import Student, StudentSpec, build_student, load_base, pair_batch, text_batch
 from models.student_folder import assemble, set_decision
 from tests.tiny import tiny_student
 
@@ -59,11 +59,12 @@ def token_ids(student: Student) -> tuple[list[list[int]], list[list[int]]]:
 def test_a_text_is_encoded_the_same_in_every_pair_and_alone(base: Path):
     student = new_student(base)
     first, second = token_ids(student)
-    z_a, z_b, _ = student(make_batch(student.prompt, first, second))
-    swapped_b, swapped_a, _ = student(make_batch(student.prompt, second, first))
-    other, _, _ = student(make_batch(student.prompt, first[:1], second[2:]))
+    z_a, z_b = student(pair_batch(student.prompt, first, second))[0].chunk(2)
+    _, swapped_a = student(pair_batch(student.prompt, second, first))[0].chunk(2)
+    other, _ = student(pair_batch(student.prompt, first[:1], second[2:]))[0].chunk(2)
+    alone, _ = student(text_batch(student.prompt, second))
+    torch.testing.assert_close(z_b, alone, atol=1e-5, rtol=0)
     torch.testing.assert_close(z_a, swapped_a, atol=1e-5, rtol=0)
-    torch.testing.assert_close(z_b, swapped_b, atol=1e-5, rtol=0)
     torch.testing.assert_close(z_a[:1], other, atol=1e-5, rtol=0)
     torch.testing.assert_close(z_a.norm(dim=1), torch.ones(3))
 
@@ -73,7 +74,7 @@ def test_the_encoding_equals_a_computation_from_the_weights(base: Path, pooling:
     """z by hand: LoRA's A times the input of each site, pooled over the text's tokens, with no padding."""
     student = new_student(base, pooling=pooling)
     first, second = token_ids(student)
-    z_a, _, _ = student(make_batch(student.prompt, first, second))
+    z_a = student(pair_batch(student.prompt, first, second))[0][: len(first)]
     lm = student.lm.get_base_model()
     seen: dict[str, torch.Tensor] = {}
     for site in student.sites:
@@ -93,8 +94,8 @@ def test_the_encoding_equals_a_computation_from_the_weights(base: Path, pooling:
 def test_padding_changes_nothing(base: Path):
     student = new_student(base)
     first, second = token_ids(student)
-    _, _, together = student(make_batch(student.prompt, first, second))
-    apart = [student(make_batch(student.prompt, [a], [b]))[2] for a, b in zip(first, second, strict=True)]
+    _, together = student(pair_batch(student.prompt, first, second))
+    apart = [student(pair_batch(student.prompt, [a], [b]))[1] for a, b in zip(first, second, strict=True)]
     torch.testing.assert_close(together[:3], torch.stack([pair[0] for pair in apart]), atol=1e-5, rtol=0)
     torch.testing.assert_close(together[3:], torch.stack([pair[1] for pair in apart]), atol=1e-5, rtol=0)
 
@@ -115,10 +116,10 @@ def test_at_the_start_the_answer_gives_a_no_gradient_and_the_encoder_does(base: 
     student = build_student(*load_base(base), SPEC).train()
     parameters = {n: p for n, p in student.named_parameters() if "lora_A" in n}
     sited = [n for n in parameters if "q_proj" in n or "down_proj" in n]
-    z_a, z_b, logits = student(make_batch(student.prompt, *token_ids(student)))
+    z, logits = student(pair_batch(student.prompt, *token_ids(student)))
     answer_loss(logits, torch.tensor([1, 0, 1])).backward(retain_graph=True)
     assert all(p.grad is None or p.grad.abs().max() == 0 for p in parameters.values())
-    (z_a * z_b).sum().backward()
+    (z[:3] * z[3:]).sum().backward()
     gradients = [parameters[n].grad for n in sited]
     assert all(g is not None and g.abs().max() > 0 for g in gradients)
 
@@ -136,13 +137,33 @@ def test_prompt_is_cut_at_the_text_and_keeps_its_parts(base: Path):
 
 
 def test_last_layers_limit_adapters_and_sites(base: Path):
-    student = new_student(base, adapted_last_layers=1, site_modules=["q_proj"])
+    student = new_student(base, adapted_last_layers=1, site_modules=["q_proj"], site_last_layers=1)
     assert student.sites == ["model.layers.1.self_attn.q_proj"]
     assert all("layers.1." in name for name in student.adapter())
     with pytest.raises(ValueError, match="there are 2"):
         new_student(base, adapted_last_layers=3)
     with pytest.raises(ValueError, match="no linear layer is called c_attn"):
         new_student(base, site_modules=["c_attn"])
+
+
+def test_a_site_below_the_adapters_reads_and_writes_nothing(base: Path):
+    """Its A learns from the encoder's loss, its B stays 0, and no layer below the adapters is passed backwards."""
+    torch.manual_seed(0)
+    student = build_student(*load_base(base), StudentSpec(**{**vars(SPEC), "adapted_last_layers": 1})).train()
+    below = [site for site in student.sites if "layers.0." in site]
+    assert below
+    base_model = student.lm.get_base_model()
+    norm = base_model.model.layers[0].post_attention_layernorm
+    norm.register_forward_hook(lambda _m, _a, output: reached.append(output.requires_grad))
+    reached: list[bool] = []
+    z, logits = student(pair_batch(student.prompt, *token_ids(student)))
+    (answer_loss(logits, torch.tensor([1, 0, 1])) + (z[:3] * z[3:]).sum()).backward()
+    assert reached == [False]
+    for site in below:
+        layer = base_model.get_submodule(site)
+        assert layer.lora_A["default"].weight.grad.abs().max() > 0
+        assert not layer.lora_B["default"].weight.requires_grad
+        assert layer.lora_B["default"].weight.abs().max() == 0
 
 
 def test_pool_by_hand():
@@ -172,8 +193,8 @@ def test_the_folder_gives_the_trained_numbers_in_both_libraries(base: Path, tmp_
     assemble(folder, distilled, base, base_name="tiny", revision=None, final=folder)
     set_decision(folder, {"thresholds": {}, "fusion": {"intercept": 0.1, "decoder": 1.0, "encoder": 2.0}})
 
-    z_a, z_b, logits = student(make_batch(student.prompt, *token_ids(student)))
-    cosines = (z_a * z_b).sum(1).detach().numpy()
+    z, logits = student(pair_batch(student.prompt, *token_ids(student)))
+    cosines = (z[:3] * z[3:]).sum(1).detach().numpy()
     probabilities = logits.softmax(1)[:, 1].view(2, -1).mean(0).detach().numpy()
 
     loaded = SentenceTransformer(str(folder), trust_remote_code=True, device="cpu")
@@ -198,4 +219,4 @@ def test_gradient_checkpointing_that_cuts_a_off_is_refused(base: Path):
     student = new_student(base).train()
     student.lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})
     with pytest.raises(RuntimeError, match="non-reentrant"):
-        student(make_batch(student.prompt, *token_ids(student)))
+        student(pair_batch(student.prompt, *token_ids(student)))

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 from data.schema import TRAINING_LOG
 from pipeline.config import DistillConfig
 from pipeline.distill import train_job
-from pipeline.training import linear_schedule
+from pipeline.schedule import linear_schedule
 from tests.tiny import tiny_student
 
 THINGS = ["the card", "my child", "a fever", "the dose", "same text", "lost", "no frozen", "yes yes"]
@@ -53,7 +53,11 @@ def job(folder: Path, base: Path, **changes: Any) -> dict[str, Any]:
     )
     frame.write_parquet(folder / "filtered.parquet")
     settings = {"model": str(base), "epochs": 3, "batch_pairs": 8, "learning_rate": 3e-3, "precision": "fp32"}
-    settings["lora"] = {"rank": 8, "alpha": 16, "dropout": 0.1}
+    settings |= {
+        "text_epochs": 2,
+        "batch_texts": 16,
+        "lora": {"rank": 8, "alpha": 16, "dropout": 0.1, "last_layers": 1},
+    }
     for name in ("work", "out"):
         (folder / name).mkdir(exist_ok=True)
     return {
@@ -89,9 +93,12 @@ def test_flip_teaches_the_encoder_and_writes_its_log(undisturbed: tuple[Path, di
     assert log.columns == TRAINING_LOG.names
     assert log["step"].to_list() == list(range(1, summary["steps"] + 1))
     assert log["dev_encoder_auroc"].drop_nulls().len() == 3
-    assert np.mean(log["dist"].to_numpy()[40:]) < np.mean(log["dist"].to_numpy()[:10])
-    terms = log.select(total=pl.col("ce") + pl.col("mcl") + pl.col("dist"))["total"]
-    np.testing.assert_allclose(terms, log["loss"], rtol=1e-5)
+    on_texts, on_pairs = log.filter(pl.col("ce").is_null()), log.filter(pl.col("ce").is_not_null())
+    assert (on_texts.height, on_texts["step"].max()) == (8, 8)
+    assert np.mean(on_pairs["dist"].to_numpy()[-10:]) < np.mean(on_pairs["dist"].to_numpy()[:10])
+    terms = on_pairs.select(total=pl.col("ce") + pl.col("mcl") + pl.col("dist"))["total"]
+    np.testing.assert_allclose(terms, on_pairs["loss"], rtol=1e-5)
+    np.testing.assert_allclose(on_texts["dist"], on_texts["loss"], rtol=1e-5)
     assert log["learning_rate"].max() == pytest.approx(3e-3, rel=0.1)
 
 

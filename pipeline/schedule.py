@@ -1,0 +1,70 @@
+"""What a training run does in each step: which batch of what, and how fast it learns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from models.batching import length_batches
+from pipeline.config import DistillConfig
+from pipeline.objective import weights
+from pipeline.training_data import PairData
+
+
+class Work(NamedTuple):
+    """One step of one process: a batch of texts alone or of pairs, and how far its epoch is."""
+
+    kind: Literal["texts", "pairs"]
+    epoch: float
+    rows: np.ndarray
+
+
+def steps(data: PairData, config: DistillConfig, processes: int = 1) -> tuple[int, int]:
+    """Optimiser steps on texts alone, and on pairs; every process takes a batch in each."""
+    on_texts = config.text_epochs if "dist" in weights(config) else 0.0
+    texts, pairs = len(_batches(data, config, "texts", 0, 0)), len(_batches(data, config, "pairs", 0, 0))
+    return math.ceil(on_texts * texts / processes), max(1, math.ceil(config.epochs * pairs / processes))
+
+
+def plan_work(data: PairData, config: DistillConfig, seed: int, processes: int, rank: int) -> Iterator[Work]:
+    """All steps of one process: first the texts, then the pairs. The same seed gives the same steps."""
+    on_texts, on_pairs = steps(data, config, processes)
+    yield from _passes(data, config, "texts", seed, processes, rank, on_texts)
+    yield from _passes(data, config, "pairs", seed, processes, rank, on_pairs)
+
+
+def _passes(
+    data: PairData,
+    config: DistillConfig,
+    kind: Literal["texts", "pairs"],
+    seed: int,
+    processes: int,
+    rank: int,
+    count: int,
+) -> Iterator[Work]:
+    done, epoch = 0, 0
+    while done < count:
+        batches = _batches(data, config, kind, seed, epoch)
+        # Every process needs as many batches as the others: the first ones fill the last round.
+        batches += batches[: -len(batches) % processes]
+        rounds = len(batches) // processes
+        for index in range(min(rounds, count - done)):
+            yield Work(kind, epoch + (index + 1) / rounds, batches[index * processes + rank])
+        done += rounds
+        epoch += 1
+
+
+def _batches(data: PairData, config: DistillConfig, kind: str, seed: int, epoch: int) -> list[np.ndarray]:
+    if kind == "texts":
+        return length_batches([len(text) for text in data.texts], config.batch_texts, seed, epoch)
+    return length_batches(data.lengths(), config.batch_pairs, seed, epoch)
+
+
+def linear_schedule(step: int, warm: int, total: int) -> float:
+    """Share of the peak learning rate for the update after `step` steps: up over `warm` steps, then down to 0."""
+    if step < warm:
+        return (step + 1) / (warm + 1)
+    return (total - step) / max(total - warm, 1)
