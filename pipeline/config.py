@@ -8,28 +8,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-NOT_IN_KEY = "flipkd_not_in_key"
+from pipeline.section import Cosine, Positive, Section, Share, not_in_key
 
-
-def not_in_key() -> dict[str, Any]:
-    """`json_schema_extra` of a field that does not change a stage's result."""
-    return {NOT_IN_KEY: True}
-
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Cosine = Annotated[float, Field(ge=-1, le=1)]
-Positive = Annotated[int, Field(ge=1)]
 Split = Literal["train", "dev", "test"]
 FileFormat = Literal["auto", "csv", "tsv", "jsonl", "parquet"]
 MODEL_NAME = "a hub id (`org/name` or `org/name@revision`), a local folder, or `package:import_name/path`"
-
-
-class Section(BaseModel):
-    """A part of the config: unknown keys are errors, and nothing changes after validation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 # ---------------------------------------------------------------------------------------------- prepare
@@ -206,6 +191,13 @@ class FilterConfig(Section):
         default=Bound(precision=0.95), description="An unlabelled pair at or below is a negative."
     )
 
+    @model_validator(mode="after")
+    def _bounds_do_not_cross(self) -> FilterConfig:
+        accept, reject = self.tau_accept.value, self.tau_reject.value
+        if accept is not None and reject is not None and reject > accept:
+            raise ValueError("tau_reject must not lie above tau_accept, or pairs between would be both")
+        return self
+
 
 # ----------------------------------------------------------------------------------------------- distill
 
@@ -227,9 +219,9 @@ class LoraSettings(Section):
 class Sites(Section):
     """Where A's outputs are read as the encoder: modules times layers."""
 
-    modules: list[str] = Field(default=["q_proj"], min_length=1, description="Names of the adapted linear layers.")
+    modules: list[str] = Field(default=["q_proj"], min_length=1, description="Names of linear layers.")
     last_layers: Positive | None = Field(
-        default=None, description="The last k layers; all by default. Where a layer has no adapter, A only reads."
+        default=None, description="The last k layers; all by default. Without an adapter there, A only reads."
     )
     pooling: Literal["mean", "last"] = Field(default="mean", description="Over the text's tokens.")
 
@@ -238,8 +230,15 @@ class Weights(Section):
     """Weights of the objective's terms; 0 removes a term."""
 
     ce: float = Field(default=1.0, ge=0, description="Cross-entropy of the answer word.")
-    mcl: float = Field(default=1.0, ge=0, description="Margin-aware contrastive learning.")
+    # L_mcl starts near 10 and the others near 1: unweighted it would own the clipped gradient.
+    mcl: float = Field(default=0.1, ge=0, description="Margin-aware contrastive learning.")
     dist: float = Field(default=1.0, ge=0, description="Alignment of student and teacher similarities.")
+
+    @model_validator(mode="after")
+    def _something_is_learnt(self) -> Weights:
+        if not any((self.ce, self.mcl, self.dist)):
+            raise ValueError("at least one weight must be above 0, or the student learns nothing")
+        return self
 
 
 class Margins(Section):
@@ -292,7 +291,7 @@ class DistillConfig(Section):
     prompt: Prompt = Prompt()
     max_length: int = Field(default=128, ge=4, description="Tokens per text; the rest is cut.")
     text_epochs: float = Field(
-        default=0.0,
+        default=4.0,
         ge=0,
         le=1000,
         description="Passes over the distinct training texts alone, before the pairs: the encoder learns the "
