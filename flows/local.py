@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+log = logging.getLogger("flipkd.run")
 DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -36,6 +37,7 @@ def quiet_prefect() -> Iterator[None]:
     if PREFECT_API_URL.value():
         yield
         return
+    log.info("starting the flow (the first time on a machine this takes up to half a minute)")
     # Nobody watches the embedded server's heartbeats, and each run waits about a second for the last one.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         if "PREFECT_LOGGING_LEVEL" not in os.environ:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data.errors import FlipkdError
 from models.names import FoundModel, find_model
-from pipeline.config import Config, DistillConfig, InputFile, PairsFile, UtterancesFile
+from pipeline.config import Config, DistillConfig
 from pipeline.settings import store_of
-from pipeline.stages import input_path, plan
+from pipeline.stages import plan
 from pipeline.store import Store
+
+if TYPE_CHECKING:
+    from models.flipkd_student import PairPrompt
 
 
 def check(config: Config, until: str | None = None) -> None:
@@ -23,32 +26,13 @@ def check(config: Config, until: str | None = None) -> None:
     Raises:
         FlipkdError: a file, column, model, layer or module that is not there; names the config's key.
     """
-    for number, file in enumerate(config.prepare.inputs):
-        check_input(f"prepare.inputs.{number}", file)
+    from pipeline.prepare import check_inputs
+
+    check_inputs(config.prepare)
     store = store_of(config)
     steps = {step.stage: step for step in plan(config, until)}
     if "distill" in steps and not store.path("distill", steps["distill"].key).exists():
         check_student(config.distill, store)
-
-
-def check_input(key: str, file: InputFile) -> None:
-    """Check that an input file is there and has the columns that the config names."""
-    from data.readers import check_columns
-
-    try:
-        check_columns(input_path(file.path), file.format, file.column_names, wanted_columns(file))
-    except FlipkdError as error:
-        raise FlipkdError(f"{key}: {error}") from None
-
-
-def wanted_columns(file: InputFile) -> list[str]:
-    """The columns that the config names for a file, each once."""
-    names: list[str | None] = [file.split_column]
-    if isinstance(file, PairsFile):
-        names += [file.text_a, file.text_b, file.label, file.group]
-    if isinstance(file, UtterancesFile):
-        names += [file.text, file.id]
-    return list(dict.fromkeys(name for name in names if name is not None))
 
 
 def check_student(config: DistillConfig, store: Store) -> None:
@@ -58,7 +42,8 @@ def check_student(config: DistillConfig, store: Store) -> None:
 
     found = find_model(config.model)
     folder = converted(found, store.models)
-    layers = linear_layers(model_without_weights(found, folder, config.trust_remote_code))
+    lm = model_without_weights(found, folder, config.trust_remote_code)
+    layers = linear_layers(lm)
     lora, sites = config.lora, config.sites
 
     def named(key: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -72,6 +57,7 @@ def check_student(config: DistillConfig, store: Store) -> None:
     named("distill.sites.modules", select_sites, layers, sites.modules, None)
     named("distill.sites.last_layers", select_sites, layers, sites.modules, sites.last_layers)
     named("distill.prompt.answers", check_answers, folder, config)
+    named("distill.max_length", check_length, folder, config, lm.config)
 
 
 def model_without_weights(found: FoundModel, folder: Path, trust_remote_code: bool) -> Any:
@@ -96,11 +82,30 @@ def check_answers(folder: Path, config: DistillConfig) -> None:
     Raises:
         ValueError: they do not, or one of them is empty.
     """
+    if not all(config.prompt.answers):
+        raise ValueError("an answer is empty; give a word for label 0 and a word for label 1")
+    _prompt(folder, config)
+
+
+def check_length(folder: Path, config: DistillConfig, lm_config: Any) -> None:
+    """Check that the longest prompt fits into the student's positions, where it says how many it has.
+
+    Raises:
+        ValueError: it does not.
+    """
+    limit = getattr(lm_config.get_text_config(), "max_position_embeddings", None)
+    around = len(_prompt(folder, config).pair([], []))
+    if limit is not None and around + 2 * config.max_length > limit:
+        raise ValueError(
+            f"two texts of {config.max_length} tokens and the prompt's {around} are more than the student's "
+            f"{limit} positions; lower it to {max((limit - around) // 2, 0)}"
+        )
+
+
+def _prompt(folder: Path, config: DistillConfig) -> PairPrompt:
     from transformers import AutoTokenizer
 
     from models.flipkd_student import PairPrompt
 
-    if not all(config.prompt.answers):
-        raise ValueError("an answer is empty; give a word for label 0 and a word for label 1")
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=config.trust_remote_code)
-    PairPrompt(tokenizer, config.prompt.template, config.prompt.answers, config.max_length)
+    return PairPrompt(tokenizer, config.prompt.template, config.prompt.answers, config.max_length)

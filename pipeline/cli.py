@@ -190,9 +190,10 @@ def show(
 @scores.command(epilog=examples("flipkd scores describe config.yaml"))
 def describe(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
     """Show counts, quantiles of the score, and the share beyond the bounds, by label and split."""
-    from pipeline.scores_view import describe_scores, description_table, scores_file
+    from pipeline.scores_view import bounds_of, describe_scores, description_table, scores_file
 
-    _console().print(description_table(describe_scores(scores_file(_load(config, overrides)))))
+    path = scores_file(_load(config, overrides))
+    _console().print(description_table(describe_scores(path), bounds_of(path)))
 
 
 # ---------------------------------------------------------------------------------------------------- help

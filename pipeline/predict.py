@@ -54,6 +54,9 @@ def predict(
     Raises:
         FlipkdError: the student, the file, a column or a row cannot be used; the message says which.
     """
+    if out.is_dir() or not out.parent.is_dir():
+        why = "it is a folder" if out.is_dir() else f"there is no folder {out.parent}"
+        raise FlipkdError(f"{out}: cannot be written: {why}")
     check_columns(pairs, "auto", None, [text_a, text_b])
     taken = sorted(ADDED.keys() & set(header(pairs)))
     if taken:

@@ -108,7 +108,8 @@ def check_inputs(config: PrepareConfig) -> None:
     Raises:
         FlipkdError: one is missing or unreadable, or lacks a column.
     """
-    names = [source_name(file) for file in config.inputs]
+    paths = [input_path(file.path, f"prepare.inputs.{n}") for n, file in enumerate(config.inputs)]
+    names = [file.name or path.name for file, path in zip(config.inputs, paths, strict=True)]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise FlipkdError(f"prepare.inputs: two files are called {twice!r}; give one of them another `name`")
@@ -117,7 +118,7 @@ def check_inputs(config: PrepareConfig) -> None:
             raise FlipkdError(f"prepare.inputs.{number}: give `split` or `split_column`, not both")
         for ours, column in _columns(file).items():
             try:
-                check_columns(input_path(file.path), file.format, file.column_names, [column])
+                check_columns(paths[number], file.format, file.column_names, [column])
             except FlipkdError as error:
                 hint = ". A file without labels says `label: null`" if ours == "label" else ""
                 raise FlipkdError(f"prepare.inputs.{number}: {error}{hint}") from None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from data.errors import FlipkdError
-from pipeline.config import Config
+from pipeline.config import Config, FilterConfig
 from pipeline.settings import store_of
 from pipeline.stages import plan
+from pipeline.store import file_problem
 
 if TYPE_CHECKING:
     import polars as pl
@@ -24,14 +26,20 @@ def scores_file(config: Config) -> Path:
     """`filtered.parquet` of a config if it is there, else its `scores.parquet`.
 
     Raises:
-        FlipkdError: neither is in the store.
+        FlipkdError: neither is in the store, or the file is damaged.
     """
     store = store_of(config)
     keys = {step.stage: step.key for step in plan(config, "filter", download=False)}
     for stage, name in (("filter", "filtered.parquet"), ("score", "scores.parquet")):
-        path = store.path(stage, keys[stage]) / name
-        if path.is_file():
-            return path
+        folder = store.path(stage, keys[stage])
+        if not folder.exists():
+            continue
+        # Of the other files (embeddings may be large) nothing is shown, so only this one is verified.
+        entry = store.manifest(stage, keys[stage]).files.get(name)
+        problem = file_problem(folder / name, name, entry) if entry else f"its manifest names no {name}"
+        if problem:
+            raise FlipkdError(f"the artifact {folder} is damaged ({problem}); run `flipkd run CONFIG` to mend it")
+        return folder / name
     raise FlipkdError(
         f"no scores of this config in {store.root}. Compute them first: flipkd run CONFIG --until filter"
     )
@@ -113,6 +121,15 @@ def _cell(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
+def bounds_of(path: Path) -> dict[str, float]:
+    """The bounds that the filter wrote into its file's metadata; none in a file of scores, or if it was off."""
+    from data.schema import read_metadata
+
+    metadata: dict[str, Any] = read_metadata(path)
+    found = metadata.get("bounds", {}) if metadata.get("enabled") else {}
+    return {name: found[name]["bound"] for name in FilterConfig.model_fields if name in found}
+
+
 def describe_scores(path: Path) -> pl.DataFrame:
     """Counts, quantiles of the teacher's score, and shares beyond the bounds, by split and label.
 
@@ -137,13 +154,13 @@ def describe_scores(path: Path) -> pl.DataFrame:
     )
 
 
-def description_table(frame: pl.DataFrame) -> Table:
-    """`describe_scores` for the terminal."""
+def description_table(frame: pl.DataFrame, bounds: Mapping[str, float] | None = None) -> Table:
+    """`describe_scores` for the terminal, with the filter's bounds by name."""
+    told = f" ({', '.join(f'{name} {bound:.3f}' for name, bound in bounds.items())})" if bounds else ""
     from rich.table import Table
 
-    table = Table(
-        caption="teacher's score; beyond: share dropped by the bounds" if "beyond" in frame.columns else None
-    )
+    beyond = f"; beyond: share dropped by the bounds{told}" if "beyond" in frame.columns else ""
+    table = Table(caption=f"teacher's score{beyond}")
     for name in frame.columns:
         table.add_column(name, justify="left" if name == "split" else "right")
     for row in frame.iter_rows(named=True):

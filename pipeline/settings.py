@@ -195,8 +195,8 @@ def _as_written(keys: tuple[str | int, ...], raw: Any) -> tuple[str | int, ...]:
     for depth, key in enumerate(keys):
         if isinstance(here, dict):
             here = here.get(key)
-        elif isinstance(here, list) and isinstance(key, int) and key < len(here):
-            here = here[key]
+        elif isinstance(here, list) and isinstance(key, int):
+            here = here[key] if key < len(here) else None
         elif here is not None:
             return keys[:depth]
     return keys

@@ -18,7 +18,8 @@ from pydantic import BaseModel
 from data.errors import FlipkdError
 from data.locate import PACKAGE, digest, package_path
 from models.names import find_model
-from pipeline.config import NOT_IN_KEY, Config, PrepareConfig, UtterancesFile
+from pipeline.config import Config, PrepareConfig, UtterancesFile
+from pipeline.section import NOT_IN_KEY
 from pipeline.store import artifact_key
 
 
@@ -138,7 +139,7 @@ def _seed(stage: Stage, config: Config) -> int:
 def _raw_inputs(stage: str, section: Any, download: bool) -> dict[str, str]:
     """Identities of what a stage reads from outside the store: raw files and models, by content."""
     if stage == "prepare":
-        paths = [input_path(file.path) for file in section.inputs]
+        paths = [input_path(file.path, f"prepare.inputs.{n}") for n, file in enumerate(section.inputs)]
         # The name enters too: it stands in the column `source`.
         found = {f"file {n}": f"{path.name} sha256:{digest(path)}" for n, path in enumerate(paths)}
         if _builds_pairs(section):
@@ -160,17 +161,23 @@ def _builds_pairs(section: PrepareConfig) -> bool:
     return any(isinstance(file, UtterancesFile) for file in section.inputs)
 
 
-def input_path(name: str) -> Path:
+def input_path(name: str, key: str = "prepare.inputs") -> Path:
     """The file that a path of the config stands for.
+
+    Args:
+        key: of the config, for messages.
 
     Raises:
         FlipkdError: it is not there, or is a folder.
     """
-    path = package_path(name) if name.startswith(PACKAGE) else Path(name).expanduser()
+    try:
+        path = package_path(name) if name.startswith(PACKAGE) else Path(name).expanduser()
+    except FlipkdError as error:
+        raise FlipkdError(f"{key}: {error}") from None
     if path.is_dir():
-        raise FlipkdError(f"prepare.inputs: {name} is a folder; name the files in it one by one")
+        raise FlipkdError(f"{key}: {name} is a folder; name the files in it one by one")
     if not path.is_file():
-        raise FlipkdError(f"prepare.inputs: no such file: {path}")
+        raise FlipkdError(f"{key}: no such file: {path}")
     return path
 
 

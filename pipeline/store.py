@@ -92,7 +92,8 @@ class Store:
         except FileNotFoundError:
             raise FlipkdError(f"no artifact {stage}/{key} in {self.root}") from None
         except (ValidationError, OSError) as error:
-            raise FlipkdError(f"{path} cannot be read as a manifest: {error}") from None
+            reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+            raise FlipkdError(f"{path} cannot be read as a manifest: {reason}") from None
         if (manifest.stage, manifest.key) != (stage, key):
             raise FlipkdError(f"{path} belongs to {manifest.stage}/{manifest.key}, not to {stage}/{key}")
         return manifest
@@ -110,16 +111,8 @@ class Store:
             manifest = self.manifest(stage, key)
         except FlipkdError as error:
             return [str(error)]
-        found = []
-        for name, entry in manifest.files.items():
-            file = folder / name
-            if not file.is_file():
-                found.append(f"{name} is missing")
-            elif file.stat().st_size != entry.bytes:
-                found.append(f"{name} has {file.stat().st_size} bytes instead of {entry.bytes}")
-            elif digest(file) != entry.sha256:
-                found.append(f"{name} differs from its digest")
-        return found
+        found = (file_problem(folder / name, name, entry) for name, entry in manifest.files.items())
+        return [problem for problem in found if problem]
 
     @contextmanager
     def writing(self, stage: str, key: str) -> Iterator[Path]:
@@ -145,6 +138,15 @@ class Store:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
             shutil.rmtree(discarded, ignore_errors=True)
+
+
+def file_problem(file: Path, name: str, entry: FileEntry) -> str | None:
+    """What is wrong with a file of an artifact, by size and digest; None if it is as it was written."""
+    if not file.is_file():
+        return f"{name} is missing"
+    if file.stat().st_size != entry.bytes:
+        return f"{name} has {file.stat().st_size} bytes instead of {entry.bytes}"
+    return None if digest(file) == entry.sha256 else f"{name} differs from its digest"
 
 
 def make_folder(folder: Path) -> None:

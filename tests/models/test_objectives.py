@@ -1,4 +1,4 @@
-"""The objectives against a second computation in plain NumPy, written from DESIGN.md's formulas with arccos."""
+"""The objectives against a second computation in plain NumPy, written from the formulas with arccos."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import Tensor
 
-from models.objectives.alignment import alignment_loss
+from models.objectives.alignment import alignment_loss, matrix_alignment_loss
 from models.objectives.answer import answer_loss
 from models.objectives.margin import margin_loss, negative_zone, positive_zone, shifted_cosine
 from models.objectives.screen import known_together, screen
@@ -113,6 +113,23 @@ def test_alignment_loss_equals_numpy(seed: int):
     s, t, screened = (b[k].numpy() for k in ("student", "teacher", "screened"))
     theirs = numpy_alignment_loss(s, t, screened)
     assert ours == pytest.approx(theirs, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_matrix_alignment_loss_equals_numpy(seed: int):
+    random = np.random.default_rng(seed)
+    n, tau = 7, 0.05
+    s, t = (rows @ rows.T for rows in (unit_rows(random, n), unit_rows(random, n)))
+    total, squares = 0.0, []
+    for i in range(n):
+        others = [j for j in range(n) if j != i]
+        p, q = np.exp(s[i, others] / tau), np.exp(t[i, others] / tau)
+        p, q = p / p.sum(), q / q.sum()
+        total += float(np.sum(q * np.log(q / p))) / n
+        squares += [(s[i, j] - t[i, j]) ** 2 for j in others]
+    ours = matrix_alignment_loss(torch.from_numpy(s), torch.from_numpy(t), temperature=tau).item()
+    assert ours == pytest.approx(total + float(np.mean(squares)), rel=1e-9)
+    assert matrix_alignment_loss(torch.ones(1, 1), torch.ones(1, 1)).item() == 0  # one text has no others
 
 
 def test_alignment_is_zero_where_student_equals_teacher():

@@ -30,16 +30,20 @@ def test_a_right_config_passes_and_nothing_is_written(folder: Path) -> None:
         ({"lora": {"modules": ["qq_proj"]}}, r"distill\.lora\.modules: .*qq_proj.*down_proj, .*q_proj"),
         ({"lora": {"last_layers": 3}}, r"distill\.lora\.last_layers: .*3.*there are 2"),
         ({"sites": {"modules": ["lm_head"]}}, r"distill\.sites\.modules: .*lm_head.*q_proj"),
-        ({"lora": {"modules": ["k_proj"]}}, r"distill\.sites\.modules: .*q_proj.*there are k_proj"),
-        ({"lora": {"last_layers": 1}, "sites": {"last_layers": 2}}, r"distill\.sites\.last_layers: .*2.*are 1"),
+        ({"sites": {"last_layers": 3}}, r"distill\.sites\.last_layers: .*3.*there are 2"),
         ({"prompt": {"answers": ["", "yes"]}}, r"distill\.prompt\.answers: .*empty"),
         ({"prompt": {"answers": [" yes", " yes"]}}, r"distill\.prompt\.answers: .*same token"),
         ({"model": "./nowhere"}, r"distill\.model: .*no such file or folder"),
+        ({"max_length": 300}, r"distill\.max_length: .*300.*512 positions; lower it to 2\d\d "),
     ],
 )
 def test_the_student(folder: Path, distill: dict[str, Any], said: str) -> None:
     with pytest.raises(FlipkdError, match=said):
         check(tiny_config(folder, distill=distill))
+
+
+def test_a_site_needs_no_adapter_of_its_own(folder: Path) -> None:
+    check(tiny_config(folder, distill={"lora": {"modules": ["k_proj"], "last_layers": 1}}))
 
 
 def test_an_encoder_is_no_student(folder: Path) -> None:
@@ -54,9 +58,11 @@ def test_the_student_matters_only_when_it_is_trained(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "said"),
     [
-        ({"path": "{folder}/none.csv"}, r"prepare\.inputs.*no such file.*none\.csv"),
-        ({"path": "{folder}"}, r"prepare\.inputs.*is a folder"),
+        ({"path": "{folder}/none.csv"}, r"prepare\.inputs\.0: no such file.*none\.csv"),
+        ({"path": "{folder}"}, r"prepare\.inputs\.0: .* is a folder"),
         ({"path": "package:no_such_package/x.csv"}, r"pip install no-such-package"),
+        ({"label": "lable"}, r"prepare\.inputs\.0: .*lable.*`label: null`"),
+        ({"split": "train", "split_column": "label"}, r"prepare\.inputs\.0: .*not both"),
         ({"text_a": "textA"}, r"prepare\.inputs\.0: .*textA.*text_a"),
         ({"group": "questions"}, r"prepare\.inputs\.0: .*questions.*question"),
         ({"split_column": "part"}, r"prepare\.inputs\.0: .*part"),

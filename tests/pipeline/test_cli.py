@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -249,6 +250,18 @@ def test_scores_describe(config: str) -> None:
     assert result.exit_code == 0
     assert "median" in result.stdout
     assert "beyond" in result.stdout
+    assert re.search(r"tau_pos 0\.\d{3}, tau_neg 0\.\d{3}", result.stdout)
+
+
+def test_damaged_scores_are_told(config: str, tmp_path: Path) -> None:
+    store = shutil.copytree(Path(config).parent / "store", tmp_path / "store")
+    file = next((store / "artifacts" / "filter").glob("*/filtered.parquet"))
+    file.write_bytes(file.read_bytes()[:500])
+    for command in (["show"], ["describe"]):
+        result = flipkd("scores", *command, config, "--set", f"store={store}")
+        assert result.exit_code == 1
+        assert "filtered.parquet has 500 bytes instead of" in result.stderr
+        assert "Traceback" not in result.output
 
 
 def test_scores_before_a_run_tell_what_to_do(config: str, tmp_path: Path) -> None:

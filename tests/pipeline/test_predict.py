@@ -89,6 +89,8 @@ def test_a_folder_without_a_student_and_a_place_that_cannot_be_written(exported:
     path.write_text("text_a,text_b\na,b\n", encoding="utf-8")
     with pytest.raises(FlipkdError, match=r"no student\.json in it"):
         predict(tmp_path, path, tmp_path / "out.parquet")
-    with pytest.raises(FlipkdError, match="cannot be written"):
+    with pytest.raises(FlipkdError, match="cannot be written: there is no folder"):
         predict(exported / "student", path, tmp_path / "nowhere/out.parquet")
+    with pytest.raises(FlipkdError, match="cannot be written: it is a folder"):
+        predict(exported / "student", path, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["pairs.csv"]

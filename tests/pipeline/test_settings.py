@@ -114,6 +114,12 @@ WRONG = [
     ("distill: {prompt: {template: x}}", "distill.prompt: template must hold {a} and {b} once each"),
     ("distill: {max_grad_norm: .inf}", "distill.max_grad_norm: Infinity is not allowed; it must be a number, a"),
     ("teach: 3", "teach: 3 is not allowed; it must be a mapping with the keys model, trust_remote_code"),
+    ("seed: true", "seed: true is not allowed; it must be a whole number, at least 0 and below 2147483648"),
+    ("teach: {max_length: no}", "teach.max_length: false is not allowed; it must be a whole number, at least 8"),
+    ("filter: {tau_pos: {value: yes}}", "filter.tau_pos.value: true is not allowed; it must be a number from -1"),
+    ("filter: {tau_accept: 0.2, tau_reject: 0.9}", "filter: tau_reject must not lie above tau_accept"),
+    ("distill: {weights: {ce: 0, mcl: 0, dist: 0}}", "distill.weights: at least one weight must be above 0"),
+    ("distill: {prompt: {answers: [' yes']}}", "distill.prompt.answers.1: missing; it must be text"),
     ("seed: a", 'seed: "a" is not allowed; it must be a whole number, at least 0 and below 2147483648'),
 ]  # fmt: skip
 

@@ -1,0 +1,46 @@
+"""What the parts of the config have in common: how a section behaves, and the types that several of them use."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+NOT_IN_KEY = "flipkd_not_in_key"
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Cosine = Annotated[float, Field(ge=-1, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+def not_in_key() -> dict[str, Any]:
+    """`json_schema_extra` of a field that does not change a stage's result."""
+    return {NOT_IN_KEY: True}
+
+
+class Section(BaseModel):
+    """A part of the config: unknown keys are errors, and nothing changes after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, data: Any) -> Any:
+        """Refuse `seed: true`, which pydantic would read as 1; `"3e-4"` stays a number (in YAML it is text)."""
+        given = data if isinstance(data, dict) else {}
+        wrong = [
+            InitErrorDetails(type=PydanticCustomError("number_type", "not a number"), loc=(name,), input=value)
+            for name, value in given.items()
+            if isinstance(value, bool)
+            and name in cls.model_fields
+            and _is_number(cls.model_fields[name].annotation)
+        ]
+        if wrong:
+            raise ValidationError.from_exception_data(cls.__name__, wrong)
+        return data
+
+
+def _is_number(annotation: Any) -> bool:
+    """Whether a number is among what a field may hold, `Share | None` too."""
+    return annotation in (int, float) or any(map(_is_number, get_args(annotation)))
