@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from models.precision import matrix_precision
 from models.student import Student, StudentSpec, build_student, load_base
 from pipeline.config import DistillConfig
 from pipeline.objective import weights
+from pipeline.parallel import train_on_processes
 from pipeline.stages import Context
 from pipeline.store import Manifest
 from pipeline.training import Training, train
@@ -32,7 +31,7 @@ log = logging.getLogger("flipkd.distill")
 def run(config: DistillConfig, inputs: Mapping[str, Path], out: Path, context: Context) -> dict[str, Any]:
     """Write `adapter/`, `tokenizer/`, `student.json` and `training_log.parquet`.
 
-    With `processes` above 1 the training runs under `accelerate launch`, one process a device.
+    With `processes` above 1 each process trains on batches of its own; in-batch negatives stay within a process.
     """
     base = converted(find_model(config.model), context.models)
     job = {
@@ -45,20 +44,7 @@ def run(config: DistillConfig, inputs: Mapping[str, Path], out: Path, context: C
         "out": str(out),
         "seed": context.seed,
     }
-    if config.processes == 1:
-        return train_job(job)
-    file = context.work / "job.json"
-    file.write_text(json.dumps(job), encoding="utf-8")
-    launch = [sys.executable, "-m", "accelerate.commands.launch", f"--num_processes={config.processes}"]
-    launch += ["--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"]
-    if not torch.cuda.is_available():
-        launch.append("--cpu")
-    done = subprocess.run([*launch, "-m", "pipeline.distill", str(file)], check=False)
-    if done.returncode:
-        raise FlipkdError(
-            f"distill: training on {config.processes} processes ended with exit code {done.returncode}"
-        )
-    return json.loads((context.work / "summary.json").read_text("utf-8"))
+    return train_job(job) if config.processes == 1 else train_on_processes(job, config.processes)
 
 
 def _bounds(filtered: Path) -> tuple[float, float]:
@@ -67,8 +53,8 @@ def _bounds(filtered: Path) -> tuple[float, float]:
     return summary["bounds"]["tau_pos"]["bound"], summary["bounds"]["tau_neg"]["bound"]
 
 
-def train_job(job: dict[str, Any]) -> dict[str, Any]:
-    """Train as a job says, in this process or as one of several, and write the result into `job["out"]`."""
+def train_job(job: dict[str, Any], write: bool = True) -> dict[str, Any]:
+    """Train as a job says, in this process or as one of several; one of them writes into `job["out"]`."""
     config = DistillConfig.model_validate(job["config"])
     # On a GPU with bf16 the frozen weights are kept in bf16, and A and B in fp32; on a CPU all is fp32.
     autocast = torch.cuda.is_available() and config.precision != "fp32" and torch.cuda.is_bf16_supported()
@@ -93,10 +79,9 @@ def train_job(job: dict[str, Any]) -> dict[str, Any]:
             autocast=autocast,
         )
     summary = _summary(student, result, config, precision) | {"pairs": len(data.targets), "dtype": dtype}
-    if int(torch.distributed.get_rank() if torch.distributed.is_initialized() else 0) == 0:
+    if write:
         student.load_adapter(result.adapter)
         _write(Path(job["out"]), student, result, config, dtype)
-        (Path(job["work"]) / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     return summary
 
 
@@ -160,8 +145,3 @@ def _summary(student: Student, result: Training, config: DistillConfig, precisio
         "matrix_precision": precision,
         "tokens_per_second": round(sum(row["tokens_per_second"] for row in result.rows) / len(result.rows), 1),
     }
-
-
-if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    train_job(json.loads(Path(sys.argv[1]).read_text("utf-8")))

@@ -101,13 +101,14 @@ def train(
                 terms = pair_terms(z, logits, data, rows, config, bounds)
             loss = _weighed(terms, config, state.step + 1)
             accelerator.backward(loss)
-            norm = accelerator.clip_grad_norm_(parameters, config.max_grad_norm)
+            norm = float(accelerator.clip_grad_norm_(parameters, config.max_grad_norm) or 0)
+            _check_finite("gradient norm", norm, config, state.step + 1)
             rate = config.learning_rate * linear_schedule(state.step, warm, total)
             _update(optimizer, rate)
             state.step += 1
             row: dict[str, Any] = {"step": state.step, "epoch": epoch, "loss": loss.item(), "learning_rate": rate}
             row |= {name: terms[name].item() if name in terms else None for name in ("ce", "mcl", "dist")}
-            row["gradient_norm"] = float(norm or 0)
+            row["gradient_norm"] = norm
             row["tokens_per_second"] = batch.tokens / (time.monotonic() - started)
             if state.step in evaluate_at:
                 row |= _evaluate(student, dev, config, state)
@@ -125,12 +126,17 @@ def train(
 def _weighed(terms: dict[str, Tensor], config: DistillConfig, step: int) -> Tensor:
     share = weights(config)
     loss = torch.stack([value * share[name] for name, value in terms.items()]).sum()
-    if not torch.isfinite(loss):
-        raise FlipkdError(
-            f"distill: the loss is {loss.item()} at step {step}; "
-            f"lower distill.learning_rate (now {config.learning_rate:g}) or use precision fp32"
-        )
+    _check_finite("loss", loss.item(), config, step)
     return loss
+
+
+def _check_finite(what: str, value: float, config: DistillConfig, step: int) -> None:
+    # An infinite norm clips every gradient to zero: the run would go on and learn nothing.
+    if not math.isfinite(value):
+        raise FlipkdError(
+            f"distill: the {what} is {value} at step {step}; lower distill.learning_rate "
+            f"(now {config.learning_rate:g}) or distill.lora.alpha ({config.lora.alpha:g}), or use precision fp32"
+        )
 
 
 def _update(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -16,9 +16,11 @@ import polars as pl
 import pytest
 from safetensors.numpy import load_file
 
+from data.errors import FlipkdError
 from data.schema import TRAINING_LOG
 from pipeline.config import DistillConfig
 from pipeline.distill import train_job
+from pipeline.parallel import train_on_processes
 from pipeline.schedule import linear_schedule
 from tests.tiny import tiny_student
 
@@ -115,7 +117,7 @@ def test_killed_and_resumed_equals_undisturbed(
     """kill -9 in the middle; dropout is on, so the random state has to come back too."""
     work = job(tmp_path, base, checkpoint_minutes=1e-6)
     (tmp_path / "job.json").write_text(json.dumps(work), "utf-8")
-    process = subprocess.Popen([sys.executable, "-m", "pipeline.distill", str(tmp_path / "job.json")])
+    process = subprocess.Popen([sys.executable, "-m", "pipeline.parallel", str(tmp_path / "job.json")])
     checkpoint = tmp_path / "work" / "checkpoint.safetensors"
     deadline = time.monotonic() + 120
     while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
@@ -146,6 +148,27 @@ def test_patience_stops_early(base: Path, tmp_path: Path):
     log = pl.read_parquet(tmp_path / "out" / "training_log.parquet")
     assert summary["steps"] < 3 * 18
     assert log["dev_decoder_auroc"].drop_nulls().len() < 12
+
+
+def test_two_processes_share_the_steps(undisturbed: tuple[Path, dict[str, Any]], base: Path, tmp_path: Path):
+    summary = train_on_processes(job(tmp_path, base), 2)
+    steps = undisturbed[1]["steps"]
+    assert summary["steps"] == 4 + 27
+    assert steps == 8 + 54
+    assert summary["dev_encoder_auroc"] > 0.9
+    assert adapter(tmp_path).keys() == adapter(undisturbed[0]).keys()
+
+
+def test_what_a_process_says_reaches_the_user(base: Path, tmp_path: Path):
+    broken = job(tmp_path, base)
+    pl.read_parquet(broken["filtered"]).with_columns(kept=pl.lit(value=False)).write_parquet(broken["filtered"])
+    with pytest.raises(FlipkdError, match="the filter kept 0 training pairs"):
+        train_on_processes(broken, 2)
+
+
+def test_a_training_that_explodes_is_stopped(base: Path, tmp_path: Path):
+    with pytest.raises(FlipkdError, match=r"lower distill.learning_rate"):
+        train_job(job(tmp_path, base, learning_rate=1.0, lora={"rank": 4, "alpha": 1e30}))
 
 
 def test_linear_schedule_rises_then_falls_to_zero():
