@@ -26,7 +26,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, set_seed
 from transformers.trainer_callback import PrinterCallback
 
 from data.errors import FlipkdError
-from models.batches import LengthGroupedBatchSampler, apart
+from models.tuning_batches import LengthGroupedBatchSampler, apart
 from models.precision import matrix_precision
 from models.quiet import quiet
 from models.teacher import pair_scores

@@ -86,7 +86,8 @@ Refresh = Annotated[
     typer.Option(
         metavar="STAGE",
         callback=_stages,
-        help="Run this stage again although its result is there. May be given several times.",
+        help="Run this stage again although its result is there. May be given several times. "
+        "Later stages go by settings and inputs, so they stay as they are: name them too if they should follow.",
     ),
 ]
 

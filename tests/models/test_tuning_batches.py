@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from datasets import Dataset
 
-from models.batches import LengthGroupedBatchSampler, apart
+from models.tuning_batches import LengthGroupedBatchSampler, apart
 
 
 def _rows(count: int) -> Dataset:
