@@ -26,10 +26,10 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, set_seed
 from transformers.trainer_callback import PrinterCallback
 
 from data.errors import FlipkdError
-from models.tuning_batches import LengthGroupedBatchSampler, apart
 from models.precision import matrix_precision
 from models.quiet import quiet
 from models.teacher import pair_scores
+from models.tuning_batches import LengthGroupedBatchSampler, apart
 
 log = logging.getLogger("flipkd.teach")
 # These take positives alone: the other texts of the batch are their negatives, so no text may stand there twice.
