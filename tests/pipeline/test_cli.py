@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,8 @@ def flipkd(*arguments: str) -> Any:
 # ---------------------------------------------------------------------------------------------------- help
 
 
-def test_help_is_fast_and_loads_nothing_heavy(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_loads_nothing_heavy() -> None:
+    """That is what makes it fast; how fast, `benchmarks/startup.py` measures."""
     code = f"""
         import sys
         from pipeline.cli import app
@@ -51,17 +51,10 @@ def test_help_is_fast_and_loads_nothing_heavy(capsys: pytest.CaptureFixture[str]
             assert done.code == 0
         sys.exit(",".join(name for name in {HEAVY} if name in sys.modules) or 0)
     """
-    times = []
-    for _ in range(3):  # the best of three: others may be busy on this machine
-        started = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(code)], check=False, cwd=ROOT, capture_output=True, text=True
-        )
-        times.append(time.perf_counter() - started)
-        assert done.returncode == 0, done.stderr
-    with capsys.disabled():
-        sys.stdout.write(f"\nflipkd --help: {min(times):.2f} s\n")
-    assert min(times) < 0.5
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], check=False, cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
