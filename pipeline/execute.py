@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from data.locate import digest
 from pipeline.config import Config
+from pipeline.stage_summary import sentence
 from pipeline.stages import STAGES, Context, Step
 from pipeline.store import MANIFEST, FileEntry, Manifest, Store, make_folder
 
@@ -80,7 +81,7 @@ def _run(step: Step, config: Config, store: Store) -> None:
         )
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
     shutil.rmtree(work, ignore_errors=True)
-    log.info("%s: done in %.1f s (%s)", step.stage, manifest.duration_seconds, step.key)
+    log.info("%s: done in %.1f s, %s: %s", step.stage, manifest.duration_seconds, step.key, sentence(manifest))
 
 
 def describe_files(folder: Path) -> dict[str, FileEntry]:

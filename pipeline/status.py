@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
 from pipeline.config import Config
 from pipeline.settings import store_of
+from pipeline.stage_summary import sentence
 from pipeline.stages import plan
-from pipeline.store import Manifest, Store
+from pipeline.store import Store
 
 STYLES = {"cached": "green", "damaged": "red", "not there": "yellow"}
 
@@ -54,23 +53,7 @@ def _stage_status(store: Store, stage: str, key: str, now: datetime) -> StageSta
     manifest = store.manifest(stage, key)
     age = (now - datetime.fromisoformat(manifest.started)).total_seconds() - manifest.duration_seconds
     size = sum(entry.bytes for entry in manifest.files.values())
-    return StageStatus(stage, key, "cached", max(age, 0.0), size, _summary(manifest))
-
-
-def _summary(manifest: Manifest) -> str:
-    rows = (f"{name} {entry.rows} rows" for name, entry in manifest.files.items() if entry.rows is not None)
-    return ", ".join([*rows, *_plain_values(manifest.summary)])
-
-
-def _plain_values(summary: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """The scalars of a summary, those of inner mappings with a dotted name."""
-    for name, value in summary.items():
-        if isinstance(value, dict):
-            yield from _plain_values(value, f"{prefix}{name}.")
-        elif isinstance(value, float):
-            yield f"{prefix}{name} {value:.4g}"
-        elif isinstance(value, str | int):
-            yield f"{prefix}{name} {value}"
+    return StageStatus(stage, key, "cached", max(age, 0.0), size, sentence(manifest))
 
 
 def status_table(stages: list[StageStatus]) -> Table:
@@ -82,8 +65,7 @@ def status_table(stages: list[StageStatus]) -> Table:
     for one in stages:
         age = "" if one.age_seconds is None else readable_age(one.age_seconds)
         size = "" if one.bytes is None else readable_size(one.bytes)
-        summary = one.summary if len(one.summary) <= 240 else f"{one.summary[:240]}…"
-        table.add_row(one.stage, Text(one.state, STYLES[one.state]), one.key, age, size, Text(summary))
+        table.add_row(one.stage, Text(one.state, STYLES[one.state]), one.key, age, size, Text(one.summary))
     return table
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.settings import store_of
@@ -38,7 +40,10 @@ def test_age_size_and_damage(tiny_run: Path, tmp_path: Path) -> None:
         p for p in teacher.rglob("*") if p.is_file() and p.name not in {"manifest.json", "prefect-result.json"}
     ]
     assert found["teach"].bytes == sum(path.stat().st_size for path in on_disk)
-    assert "pairs.parquet 80 rows" in found["prepare"].summary
+    rows = pq.read_metadata(store.path("prepare", keys["prepare"]) / "pairs.parquet").num_rows
+    told = [int(n) for n in re.findall(r"(?:train|dev|test) (\d+)", found["prepare"].summary)]
+    assert sum(told) == rows == 80
+    assert "0 of 80 rows rejected" in found["prepare"].summary
     assert manifest.key == found["score"].key
 
 
