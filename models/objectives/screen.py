@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,11 +30,14 @@ def known_together(first: Sequence[int], second: Sequence[int], targets: Sequenc
     """Which texts a_i and b_j of a batch are equal, or equal to each other's partners in a positive pair.
 
     Args:
-        first: ids of the texts a_i. second: of the texts b_j. targets: 1 if (a_i, b_i) is a match.
+        first: ids (0 and up) of the texts a_i. second: of the texts b_j. targets: 1 if (a_i, b_i) is a match.
 
     Returns:
         (n, n), bool: True where a_i is b_j, or where a match of the batch holds both.
     """
-    partners = {frozenset(pair) for *pair, target in zip(first, second, targets, strict=True) if target == 1}
-    rows = [[a == b or frozenset((a, b)) in partners for b in second] for a in first]
-    return torch.tensor(rows, dtype=torch.bool).reshape(len(first), len(second))
+    a, b = np.asarray(first, np.int64), np.asarray(second, np.int64)
+    # A couple of texts as one number, whichever comes first.
+    base = max(a.max(initial=0), b.max(initial=0)) + 1
+    couples = np.minimum.outer(a, b) * base + np.maximum.outer(a, b)
+    matches = couples.diagonal()[np.asarray(targets) == 1]
+    return torch.from_numpy(np.equal.outer(a, b) | np.isin(couples, matches))
