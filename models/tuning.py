@@ -55,12 +55,14 @@ class Tuned:
         step: at which it was written.
         evaluations: `{"step", "auroc"}` of dev, in order.
         resumed_from: step of the checkpoint that tuning went on from; 0 if it began anew.
+        matrix_precision: of the matrix products, `fp32` or `bf16`: what was faster on this machine.
     """
 
     folder: Path
     step: int
     evaluations: list[dict[str, float]]
     resumed_from: int
+    matrix_precision: str
 
 
 def step_count(pairs: int, batch_size: int, epochs: float) -> int:
@@ -121,7 +123,7 @@ def tune(
     found = last_checkpoint(folder)
     on_cpu = not torch.cuda.is_available()
     set_seed(seed)
-    with quiet(), matrix_precision("auto"):
+    with quiet(), matrix_precision("auto") as precision:
         arguments = SentenceTransformerTrainingArguments(
             output_dir=str(folder),
             num_train_epochs=epochs,
@@ -169,6 +171,7 @@ def tune(
             if f"eval_{METRIC}" in entry
         ],
         resumed_from=found[1] if found else 0,
+        matrix_precision=precision,
     )
 
 

@@ -94,6 +94,7 @@ def run(config: TeachConfig, inputs: Mapping[str, Path], out: Path, context: Con
         "dev_tuned": best,
         "best_step": tuned.step if tuned else None,
         "resumed_from_step": tuned.resumed_from if tuned else None,
+        "matrix_precision": tuned.matrix_precision if tuned else None,
     }
 
 
