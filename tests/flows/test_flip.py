@@ -203,3 +203,15 @@ def test_artifacts_are_published_from_cached_runs_too(folder: Path) -> None:
     rows = json.loads(str(found["flipkd-metrics"].data))  # type: ignore[union-attr]
     assert [row["score"] for row in rows] == ["teacher", "decoder", "encoder", "fused"]
     assert "kept" in str(found["flipkd-filter"].data)  # type: ignore[union-attr]
+
+
+def test_it_is_a_deployment_entrypoint_whose_form_knows_the_ranges() -> None:
+    from prefect.flows import load_flow_from_entrypoint
+    from prefect.utilities.callables import parameter_schema
+
+    entrypoint = Path(__file__).resolve().parents[2] / "flows" / "flip.py"
+    schema = parameter_schema(load_flow_from_entrypoint(f"{entrypoint}:flip")).model_dump()
+    assert list(schema["properties"]) == ["config", "until", "refresh"]
+    rank = schema["definitions"]["LoraSettings"]["properties"]["rank"]
+    assert (rank["minimum"], rank["maximum"]) == (1, 1024)
+    assert rank["description"]

@@ -186,3 +186,9 @@ def test_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLIPKD_HOME", str(tmp_path / "home"))
     assert store_of(load_config(path)).root == tmp_path / "home"
     assert store_of(load_config(path, ["store=mine"])).root == tmp_path / "mine"
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).resolve().parents[2] / "benchmarks").glob("*.yaml")))
+def test_the_configs_of_the_benchmarks_load(path: Path) -> None:
+    config = load_config(path)
+    assert config.prepare.inputs[0].path.startswith("/")
