@@ -21,7 +21,7 @@ from pipeline.config import DistillConfig
 from pipeline.objective import weights
 from pipeline.parallel import train_on_processes
 from pipeline.stages import Context
-from pipeline.store import Manifest
+from pipeline.store import read_manifest
 from pipeline.training import Training, train
 from pipeline.training_data import read_pairs
 
@@ -49,7 +49,7 @@ def run(config: DistillConfig, inputs: Mapping[str, Path], out: Path, context: C
 
 def _bounds(filtered: Path) -> tuple[float, float]:
     """tau_pos and tau_neg as the filter found them."""
-    summary = Manifest.model_validate_json((filtered / "manifest.json").read_bytes()).summary
+    summary = read_manifest(filtered).summary
     return summary["bounds"]["tau_pos"]["bound"], summary["bounds"]["tau_neg"]["bound"]
 
 

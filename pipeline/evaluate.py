@@ -14,9 +14,9 @@ from data.errors import FlipkdError
 from models.flipkd_student import fused
 from pipeline.bootstrap import Numbers
 from pipeline.config import ExportConfig
+from pipeline.headline import SCORES
 from pipeline.metrics import calibrate, choose_threshold, fit_calibration, fit_fusion, measure, spearman
 
-SCORES: tuple[str, ...] = ("teacher", "decoder", "encoder", "fused")
 COSINES: tuple[str, ...] = ("teacher", "encoder")
 SPLITS = ("train", "dev", "test")
 MEASURED = ("dev", "test")

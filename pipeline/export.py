@@ -23,7 +23,7 @@ from pipeline.predict import load_student, score_pairs
 from pipeline.progress import progress
 from pipeline.report import HEADLINE, disagreements, write_report
 from pipeline.stages import Context
-from pipeline.store import MANIFEST, Manifest
+from pipeline.store import Manifest, read_manifest
 from pipeline.verify import spread_sample, verify
 
 log = logging.getLogger("flipkd.export")
@@ -105,11 +105,6 @@ def _report(
         models=models,
         bounds=bounds,
     )
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """The manifest of an input artifact."""
-    return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
 
 
 def _pairs(scores: Path) -> pl.DataFrame:

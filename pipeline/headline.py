@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-SCORES = ("teacher", "decoder", "encoder", "fused")
+SCORES: tuple[str, ...] = ("teacher", "decoder", "encoder", "fused")
 SHOWN_METRICS = {"f1": "F1", "accuracy": "accuracy", "auroc": "AUROC"}
 EXAMPLES = 5
 

@@ -55,6 +55,11 @@ class Manifest(BaseModel):
     duration_seconds: float
 
 
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest in an artifact's folder, as a stage reads its inputs'; `Store.manifest` checks it too."""
+    return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+
+
 @dataclass(frozen=True)
 class Store:
     """A folder of artifacts. All paths that flipkd writes lie below `root`."""
@@ -88,7 +93,7 @@ class Store:
         """
         path = self.path(stage, key) / MANIFEST
         try:
-            manifest = Manifest.model_validate_json(path.read_bytes())
+            manifest = read_manifest(path.parent)
         except FileNotFoundError:
             raise FlipkdError(f"no artifact {stage}/{key} in {self.root}") from None
         except (ValidationError, OSError) as error:
