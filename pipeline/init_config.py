@@ -18,6 +18,7 @@ from pipeline.config import Bound, Config, PairsFile, UtterancesFile
 from pipeline.config_nightly import Limit
 
 WIDTH = 100
+IN_A_LINE = (Bound, Limit)  # sections that are written as one value
 HEAD = """\
 flipkd config. Every key stands at its default; only prepare.inputs must be filled in, all else may be deleted.
 Check it with `flipkd status THIS_FILE`, run it with `flipkd run THIS_FILE`.
@@ -95,7 +96,7 @@ def explained(model: type[BaseModel], name: str, indent: str) -> list[str]:
 
 def _section_of(info: FieldInfo) -> type[BaseModel] | None:
     annotation: Any = info.annotation
-    is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation not in {Bound, Limit}
+    is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation not in IN_A_LINE
     return annotation if is_section else None
 
 
