@@ -2,46 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
-from typer.core import TyperGroup
 
-from data.errors import FlipkdError
+from pipeline import cli_drift, cli_promote, cli_serve, cli_store
+from pipeline.cli_base import HELP, ConfigFile, Guarded, Overrides, Until, console, examples, load
 from pipeline.stage_names import StageName
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from pipeline.config import Config
 
 
-class Guarded(TyperGroup):
-    """Turns what a user can mend into one message on stderr, and Ctrl-C into one line."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except FlipkdError as error:
-            if ctx.params.get("debug"):
-                raise
-            typer.echo(f"Error: {error}", err=True)
-            raise typer.Exit(1) from None
-        except KeyboardInterrupt:
-            if ctx.params.get("debug"):
-                raise
-            typer.echo("Stopped. The stages that are complete stay; the next run goes on from there.", err=True)
-            raise typer.Exit(130) from None
-
-
-def examples(*commands: str) -> str:
-    """An epilog of `--help`: a command per line."""
-    return "\n\n".join(["Examples:", *(f"  {command}" for command in commands)])
-
-
-HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     cls=Guarded,
     no_args_is_help=True,
@@ -58,20 +31,6 @@ app = typer.Typer(
 )
 scores = typer.Typer(no_args_is_help=True, context_settings=HELP, help="Look into the teacher's scores.")
 app.add_typer(scores, name="scores")
-
-ConfigFile = Annotated[
-    str,
-    typer.Argument(metavar="CONFIG", help="A YAML or TOML file, or `demo` for the one that ships with flipkd."),
-]
-Overrides = Annotated[
-    list[str],
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Change a key of the config; dotted, the value as in YAML. May be given several times.",
-    ),
-]
-Until = Annotated[StageName | None, typer.Option(help="The last stage to run; all by default.")]
 
 
 def _stages(names: list[str]) -> list[str]:
@@ -110,13 +69,13 @@ def options(
 )
 def run(config: ConfigFile, until: Until = None, refresh: Refresh = [], overrides: Overrides = []) -> None:  # noqa: B006
     """Run the pipeline: only the stages whose input or settings have changed are computed."""
-    _run(_load(config, overrides), until, refresh)
+    _run(load(config, overrides), until, refresh)
 
 
 @app.command(epilog=examples("flipkd demo --set distill.epochs=1"))
 def demo(overrides: Overrides = []) -> None:  # noqa: B006
     """Run the pipeline on the FAQ sample that ships with flipkd, on the two packaged models."""
-    _run(_load("demo", overrides), None, [])
+    _run(load("demo", overrides), None, [])
 
 
 @app.command(epilog=examples("flipkd init faq.yaml"))
@@ -136,7 +95,7 @@ def status(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
     from pipeline.status import status as states
     from pipeline.status import status_table
 
-    _console().print(status_table(states(_load(config, overrides))))
+    console().print(status_table(states(load(config, overrides))))
 
 
 @app.command(epilog=examples("flipkd predict .flipkd/artifacts/export/KEY/student pairs.csv -o out.parquet"))
@@ -179,13 +138,13 @@ def show(
     """Show pairs with the teacher's score, and what the filter decided where it has run."""
     from pipeline.scores_view import rows_table, scores_file, select_rows, write_rows
 
-    found = select_rows(scores_file(_load(config, overrides)), where, sort, rows or (None if out else 20))
+    found = select_rows(scores_file(load(config, overrides)), where, sort, rows or (None if out else 20))
     if out is not None:
         write_rows(found, out)
         typer.echo(f"Wrote {found.height} rows to {out}")
         return
-    console = _console()
-    console.print(rows_table(found) if found.height else "no row fulfils the condition")
+    terminal = console()
+    terminal.print(rows_table(found) if found.height else "no row fulfils the condition")
 
 
 @scores.command(epilog=examples("flipkd scores describe config.yaml"))
@@ -193,17 +152,15 @@ def describe(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B0
     """Show counts, quantiles of the score, and the share beyond the bounds, by label and split."""
     from pipeline.scores_view import bounds_of, describe_scores, description_table, scores_file
 
-    path = scores_file(_load(config, overrides))
-    _console().print(description_table(describe_scores(path), bounds_of(path)))
+    path = scores_file(load(config, overrides))
+    console().print(description_table(describe_scores(path), bounds_of(path)))
+
+
+for _part in (cli_drift, cli_promote, cli_store, cli_serve):  # their commands stand beside those above
+    app.add_typer(_part.app)
 
 
 # ---------------------------------------------------------------------------------------------------- help
-
-
-def _load(path: str, overrides: list[str]) -> Config:
-    from pipeline.settings import load_config
-
-    return load_config(path, overrides)
 
 
 def _run(config: Config, until: StageName | None, refresh: list[str]) -> None:
@@ -217,14 +174,7 @@ def _run(config: Config, until: StageName | None, refresh: list[str]) -> None:
 
     with quiet_prefect():
         artifacts = flip(config, until=until, refresh=cast(list[StageName], refresh))
-    show_result(_console(), store_of(config), artifacts)
-
-
-def _console() -> Console:
-    """Standard output; where it is no terminal, wide enough for the tables."""
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else 140, soft_wrap=False)
+    show_result(console(), store_of(config), artifacts)
 
 
 def main() -> None:

@@ -1,0 +1,69 @@
+"""What the modules of the command line share: how errors end a command, common arguments, the console."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from data.errors import FlipkdError
+from pipeline.stage_names import StageName
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.config import Config
+
+
+class Guarded(TyperGroup):
+    """Turns what a user can mend into one message on stderr, and Ctrl-C into one line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FlipkdError as error:
+            if ctx.params.get("debug"):
+                raise
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            if ctx.params.get("debug"):
+                raise
+            typer.echo("Stopped. The stages that are complete stay; the next run goes on from there.", err=True)
+            raise typer.Exit(130) from None
+
+
+def examples(*commands: str) -> str:
+    """An epilog of `--help`: a command per line."""
+    return "\n\n".join(["Examples:", *(f"  {command}" for command in commands)])
+
+
+HELP = {"help_option_names": ["-h", "--help"]}
+ConfigFile = Annotated[
+    str,
+    typer.Argument(metavar="CONFIG", help="A YAML or TOML file, or `demo` for the one that ships with flipkd."),
+]
+Overrides = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a key of the config; dotted, the value as in YAML. May be given several times.",
+    ),
+]
+Until = Annotated[StageName | None, typer.Option(help="The last stage to run; all by default.")]
+
+
+def load(path: str, overrides: list[str]) -> Config:
+    from pipeline.settings import load_config
+
+    return load_config(path, overrides)
+
+
+def console() -> Console:
+    """Standard output; where it is no terminal, wide enough for the tables."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 140, soft_wrap=False)
