@@ -1,19 +1,23 @@
-"""Rows of a raw file checked one by one and gathered into a frame; the ones that fail go to the rejects."""
+"""Rows of a raw file checked one by one and gathered into frames; the ones that fail go to the rejects."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
 
 from data.records import Reject, Row, has_surrogates, raw_json
-from data.texts import clean, fold, pair_id_of_keys, stable_hash
+from data.texts import clean, fold, is_blank, pair_id_of_keys, stable_hash
 
 SPLITS = ("train", "dev", "test")
 _LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "": None}
-_CHUNK_ROWS = 100_000
+# A chunk is full at so many rows, or so many characters of texts and raw rejects.
+CHUNK_ROWS = 50_000
+CHUNK_CHARACTERS = 2**24
 
 PAIR_COLUMNS: dict[str, type[pl.DataType]] = {
     "source_row": pl.Int64, "pair_id": pl.String, "key_a": pl.String, "key_b": pl.String, "text_a": pl.String,
@@ -24,14 +28,17 @@ UTTERANCE_COLUMNS: dict[str, type[pl.DataType]] = {
 }  # fmt: skip
 
 
+Chunk = tuple[pl.DataFrame, list[Reject]]
+
+
 class Unusable(Exception):
     """Why a row cannot be used; the message is the reject's reason."""
 
 
 def collect_pairs(
     rows: Iterable[Row | Reject], columns: Mapping[str, str], *, split: str | None, max_characters: int
-) -> tuple[pl.DataFrame, list[Reject]]:
-    """Gather a file's pairs.
+) -> Iterator[Chunk]:
+    """Gather a file's pairs, a chunk at a time.
 
     Args:
         columns: our name to the file's column: `text_a`, `text_b`, and where the file has them `label`, `group`,
@@ -39,9 +46,9 @@ def collect_pairs(
         split: the split of the whole file, if it is given.
         max_characters: a longer text rejects the row.
 
-    Returns:
+    Yields:
         A frame with `PAIR_COLUMNS` (`key_a` and `key_b` are `data.texts.text_key` of the texts, `split` is null
-        where it is not given), and the rejects.
+        where it is not given), and the rejects that lie between its rows. Both may be empty.
     """
 
     def check(number: int, values: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -59,10 +66,10 @@ def collect_pairs(
 
 def collect_utterances(
     rows: Iterable[Row | Reject], columns: Mapping[str, str], *, split: str | None, max_characters: int
-) -> tuple[pl.DataFrame, list[Reject]]:
+) -> Iterator[Chunk]:
     """Gather a file's utterances: like `collect_pairs`, with the columns `text`, `id` and perhaps `split`.
 
-    Returns:
+    Yields:
         A frame with `UTTERANCE_COLUMNS`, and the rejects.
     """
 
@@ -81,32 +88,33 @@ def _collect(
     rows: Iterable[Row | Reject],
     check: Callable[[int, Mapping[str, Any]], tuple[Any, ...]],
     schema: Mapping[str, type[pl.DataType]],
-) -> tuple[pl.DataFrame, list[Reject]]:
+) -> Iterator[Chunk]:
+    taken: list[tuple[Any, ...]] = []
     rejects: list[Reject] = []
+    characters = 0
+    for row in rows:
+        found = row if isinstance(row, Reject) else _checked_row(row, check)
+        if isinstance(found, Reject):
+            rejects.append(found)
+            characters += len(found.raw)
+        else:
+            taken.append(found)
+            characters += sum([len(value) for value in found if isinstance(value, str)])
+        if len(taken) + len(rejects) >= CHUNK_ROWS or characters >= CHUNK_CHARACTERS:
+            yield pl.DataFrame(taken, schema=schema, orient="row"), rejects
+            taken, rejects, characters = [], [], 0
+    yield pl.DataFrame(taken, schema=schema, orient="row"), rejects
 
-    def usable() -> Iterator[tuple[Any, ...]]:
-        for row in rows:
-            if isinstance(row, Reject):
-                rejects.append(row)
-                continue
-            try:
-                yield check(row.number, row.values)
-            except Unusable as why:
-                rejects.append(Reject(row.number, str(why), raw_json(row.values)))
 
-    frames = [pl.DataFrame(schema=schema)]
-    chunk: list[tuple[Any, ...]] = []
-    for values in usable():
-        chunk.append(values)
-        if len(chunk) == _CHUNK_ROWS:
-            frames.append(pl.DataFrame(chunk, schema=schema, orient="row"))
-            chunk = []
-    frames.append(pl.DataFrame(chunk, schema=schema, orient="row"))
-    return pl.concat(frames), rejects
+def _checked_row(row: Row, check: Callable[[int, Mapping[str, Any]], tuple[Any, ...]]) -> tuple[Any, ...] | Reject:
+    try:
+        return check(row.number, row.values)
+    except Unusable as why:
+        return Reject(row.number, str(why), raw_json(row.values))
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    return value is None or (isinstance(value, float | Decimal) and math.isnan(value))
 
 
 def _text(value: Any, max_characters: int) -> tuple[str, str]:
@@ -118,7 +126,7 @@ def _text(value: Any, max_characters: int) -> tuple[str, str]:
     if len(text) > max_characters:
         raise Unusable("too_long")
     folded = fold(text)
-    if not folded:
+    if is_blank(folded):
         raise Unusable("missing_text")
     return text, stable_hash(folded)
 
@@ -138,7 +146,7 @@ def _label(value: Any) -> int | None:
     if isinstance(value, str):
         found = _LABELS.get(clean(value).lower(), "bad")
     else:
-        found = int(value) if isinstance(value, int | float) and value in (0, 1) else "bad"
+        found = int(value) if isinstance(value, int | float | Decimal) and value in (0, 1) else "bad"
     if found == "bad":
         raise Unusable("bad_label")
     return found  # pyright: ignore[reportReturnType]
@@ -152,5 +160,11 @@ def _split(value: Any) -> str:
 
 
 def _name(value: Any) -> str | None:
-    """An id or a group: text, or a number written as text; None if there is nothing."""
-    return None if _is_missing(value) else _checked(clean(str(value))) or None
+    """An id or a group: text, or a number written as text (7.0 as 7); None if there is nothing."""
+    if _is_missing(value):
+        return None
+    if not isinstance(value, str | int | float | Decimal | date):
+        raise Unusable("bad_id")
+    if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
+        value = int(value)  # a column of whole numbers with gaps comes as floats from pandas
+    return _checked(clean(str(value))) or None

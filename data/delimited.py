@@ -11,12 +11,19 @@ import csv
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
 
 from data.errors import FlipkdError
+from data.lines import CutLine, lines, open_text
 from data.records import Reject, Row, has_surrogates, raw_json
 
 DELIMITERS = {"csv": ",", "tsv": "\t"}
+# What to do if the first line is the wrong one: without it nothing else can be read.
+_REMEDIES = {
+    "not_utf8": "save the file as UTF-8",
+    "nul_byte": "it holds a NUL byte; save the file as UTF-8 text",
+    "bad_quoting": "a quote is not closed or not doubled; mend it, or if the file has tabs set `format: tsv`",
+    "too_long": "it is too long for a line of columns; is this another kind of file?",
+}
 
 
 def read_delimited(path: Path, format: str, column_names: Sequence[str] | None) -> Iterator[Row | Reject]:
@@ -24,14 +31,15 @@ def read_delimited(path: Path, format: str, column_names: Sequence[str] | None) 
 
     Blank lines are skipped and not counted. A row that cannot be read is a reject and the rest goes on:
     `not_utf8`, `nul_byte`, `ragged_row` (more or fewer fields than columns), `bad_quoting` (a quote that is not
-    closed, or text behind a closing quote: the line alone is rejected, reading resumes on the next one).
+    closed, or text behind a closing quote: the line alone is rejected, reading resumes on the next one),
+    `too_long` (a field beyond 131,072 characters, or a line beyond 16 million).
 
     Args:
         format: `csv` or `tsv`.
         column_names: the columns in order if the file has no header line.
     """
-    with _open(path) as file:
-        records = _records(file, DELIMITERS[format])
+    with open_text(path, "") as file:
+        records = _records(lines(file), DELIMITERS[format])
         names = list(column_names) if column_names else _header(path, records)
         for number, fields in enumerate(records, start=1):
             if isinstance(fields, Reject):
@@ -48,35 +56,38 @@ def read_delimited(path: Path, format: str, column_names: Sequence[str] | None) 
                 yield Row(number, dict(zip(names, fields, strict=True)))
 
 
-def first_record(path: Path, format: str) -> list[str] | None:
-    """The fields of the first row: the header, unless the file has none. None if there is no row at all.
-
-    Raises:
-        FlipkdError: it cannot be read as text.
-    """
-    with _open(path) as file:
-        records = _records(file, DELIMITERS[format])
-        fields = next(records, None)
-        return None if fields is None else _readable(path, fields)
-
-
-def _open(path: Path) -> TextIO:
-    """Decoded on the way: a byte-order mark goes, bytes that are not UTF-8 become half characters."""
-    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+def first_record(path: Path, format: str) -> list[str] | Reject | None:
+    """The fields of the first row: the header, unless the file has none. None if there is no row at all."""
+    with open_text(path, "") as file:
+        records = _records(lines(file), DELIMITERS[format])
+        return next(records, None)
 
 
 def _header(path: Path, records: Iterator[list[str] | Reject]) -> list[str]:
     fields = next(records, None)
     if fields is None:
         raise FlipkdError(f"{path.name}: the file is empty")
-    return _readable(path, fields)
+    return readable(path, fields)
 
 
-def _readable(path: Path, fields: list[str] | Reject) -> list[str]:
-    if isinstance(fields, Reject) or has_surrogates("".join(fields)):
-        why = fields.reason if isinstance(fields, Reject) else "not_utf8"
-        raise FlipkdError(f"{path.name}: its first line cannot be read ({why}); save the file as UTF-8")
+def readable(path: Path, fields: list[str] | Reject) -> list[str]:
+    """The fields of a header.
+
+    Raises:
+        FlipkdError: it cannot be read as text.
+    """
+    if isinstance(fields, Reject):
+        raise _unreadable(path, fields.reason)
+    joined = "".join(fields)
+    if has_surrogates(joined):
+        raise _unreadable(path, "not_utf8")
+    if "\0" in joined:
+        raise _unreadable(path, "nul_byte")
     return fields
+
+
+def _unreadable(path: Path, reason: str) -> FlipkdError:
+    return FlipkdError(f"{path.name}: its first line cannot be read ({reason}): {_REMEDIES[reason]}")
 
 
 def _records(lines: Iterator[str], delimiter: str) -> Iterator[list[str] | Reject]:
@@ -90,6 +101,8 @@ def _records(lines: Iterator[str], delimiter: str) -> Iterator[list[str] | Rejec
             if line is None:
                 return
             taken.append(line)
+            if isinstance(line, CutLine):
+                raise csv.Error("line beyond the field limit")
             yield line
 
     quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL

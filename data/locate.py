@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.util
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from data.errors import FlipkdError
 
 PACKAGE = "package:"
+_SHOWN_CHARACTERS = 200
 
 
 def package_path(name: str) -> Path:
@@ -31,6 +33,27 @@ def package_path(name: str) -> Path:
     if not path.exists():
         raise FlipkdError(f"{name}: the package `{package}` holds no `{inside}`")
     return path
+
+
+def user_path(name: str) -> Path:
+    """A path as a user writes it, `~` filled in.
+
+    Raises:
+        FlipkdError: it cannot be a path: a home of nobody, a NUL character, a name beyond the system's limit.
+    """
+    try:
+        Path(name).expanduser().stat()
+    except (RuntimeError, ValueError) as error:
+        raise FlipkdError(f"{shortened(name)!r} cannot be a path: {error}") from None
+    except OSError as error:
+        if error.errno in {errno.ENAMETOOLONG, errno.EACCES, errno.EPERM}:
+            raise FlipkdError(f"{shortened(name)}: {error.strerror}") from None
+    return Path(name).expanduser()
+
+
+def shortened(name: str) -> str:
+    """A name of any length, for messages."""
+    return name if len(name) <= _SHOWN_CHARACTERS else name[:_SHOWN_CHARACTERS] + "…"
 
 
 def digest(path: Path) -> str:

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from data.delimited import DELIMITERS, first_record, read_delimited
+from data.delimited import DELIMITERS, first_record, read_delimited, readable
 from data.errors import FlipkdError
+from data.lines import CutLine, lines, open_text
+from data.parquet import column_names_of, read_parquet
 from data.records import Reject, Row, has_surrogates, raw_json
+from data.texts import BYTE_ORDER_MARK
 
 ENDINGS = {
     ".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl",
@@ -28,12 +28,20 @@ _MAGIC = {
     b"\xff\xfe": "UTF-16 text",
     b"\xfe\xff": "UTF-16 text",
     b"PK\x03\x04": "a zip archive (or a spreadsheet)",
+    b"PK\x05\x06": "an empty zip archive",
+    b"\xd0\xcf\x11\xe0": "an old spreadsheet",
     b"\x1f\x8b": "gzip-compressed",
     b"\x28\xb5\x2f\xfd": "zstd-compressed",
+    b"BZh": "bzip2-compressed",
+    b"\xfd7zXZ\0": "xz-compressed",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"SQLite format 3\0": "an SQLite database",
+    b"%PDF-": "a PDF",
     b"PAR1": "a Parquet file",
 }
 _JSONL_ROWS_FOR_COLUMNS = 1000
-_BATCH_ROWS = 16_384
+_SHOWN_COLUMNS = 20
+_SHOWN_CHARACTERS = 120
 
 
 def file_format(path: Path, format: str = "auto") -> str:
@@ -71,8 +79,8 @@ def read_rows(
     kind = file_format(path, format)
     _check_bytes(path, kind)
     if kind == "parquet":
-        return _read_parquet(path, columns)
-    return _read_jsonl(path) if kind == "jsonl" else read_delimited(path, kind, column_names)
+        return read_parquet(path, columns)
+    return _guarded(path, _read_jsonl(path) if kind == "jsonl" else read_delimited(path, kind, column_names))
 
 
 def header(path: Path, format: str = "auto", column_names: Sequence[str] | None = None) -> list[str]:
@@ -87,14 +95,39 @@ def header(path: Path, format: str = "auto", column_names: Sequence[str] | None 
         first = first_record(path, kind)
         if first is None:
             raise FlipkdError(f"{path.name}: the file holds no row")
-        _check_column_names(path, first, column_names)
-        return list(column_names or first)
+        if not column_names:
+            return readable(path, first)
+        if not isinstance(first, Reject):  # else it is a row like any other that cannot be read
+            _check_column_names(path, first, column_names)
+        return list(column_names)
     if column_names:
         raise FlipkdError(f"{path.name}: `column_names` is for CSV and TSV; a {kind} file names its own columns")
     if kind == "parquet":
-        return _open_parquet(path).schema_arrow.names
-    rows = itertools.islice(_read_jsonl(path), _JSONL_ROWS_FOR_COLUMNS)
-    return list(dict.fromkeys(key for row in rows if isinstance(row, Row) for key in row.values))
+        return column_names_of(path)
+    names: dict[str, None] = {}
+    unread: Reject | None = None
+    for row in itertools.islice(_guarded(path, _read_jsonl(path)), _JSONL_ROWS_FOR_COLUMNS):
+        if isinstance(row, Row):
+            names |= dict.fromkeys(row.values)
+        else:
+            unread = unread or row
+    if not names and unread:
+        raise FlipkdError(
+            f"{path.name}: none of its first rows can be read; row {unread.number} is {unread.reason}: "
+            f"{unread.raw[:_SHOWN_CHARACTERS]}. Write one JSON object a line, in UTF-8"
+        )
+    return list(names)
+
+
+def _guarded(path: Path, rows: Iterator[Row | Reject]) -> Iterator[Row | Reject]:
+    """The rows; a disk or network folder that fails on the way is told like any other wrong input."""
+    number = 0
+    try:
+        for row in rows:
+            number = row.number
+            yield row
+    except OSError as error:
+        raise FlipkdError(f"{path}: reading failed after row {number}: {error.strerror or error}") from None
 
 
 def check_columns(path: Path, format: str, column_names: Sequence[str] | None, wanted: Sequence[str]) -> None:
@@ -104,7 +137,10 @@ def check_columns(path: Path, format: str, column_names: Sequence[str] | None, w
         FlipkdError: one is missing or stands twice, or the file cannot be read; says what is there.
     """
     found = header(path, format, column_names)
-    shown = ", ".join(repr(name if len(name) <= 40 else name[:40] + "…") for name in found) or "none"
+    shown = (
+        ", ".join(repr(name if len(name) <= 40 else name[:40] + "…") for name in found[:_SHOWN_COLUMNS]) or "none"
+    )
+    shown += f" and {len(found) - _SHOWN_COLUMNS} more" if len(found) > _SHOWN_COLUMNS else ""
     for name in wanted:
         if found.count(name) == 1:
             continue
@@ -126,9 +162,7 @@ def _guess(path: Path, format: str, found: list[str], column_names: Sequence[str
     return ". If that is a row of data, the file has no header: list its columns in `column_names`"
 
 
-def _check_column_names(path: Path, first: list[str], column_names: Sequence[str] | None) -> None:
-    if not column_names:
-        return
+def _check_column_names(path: Path, first: list[str], column_names: Sequence[str]) -> None:
     if list(column_names) == first:
         raise FlipkdError(f"{path.name}: its first line is a header, so drop `column_names`")
     if len(column_names) != len(first):
@@ -158,48 +192,35 @@ def _check_bytes(path: Path, kind: str) -> None:
 
 def _read_jsonl(path: Path) -> Iterator[Row | Reject]:
     number = 0
-    with path.open("rb") as file:
-        for line in file:
-            text = line.decode("utf-8-sig" if not number else "utf-8", errors="surrogateescape").strip()
+    with open_text(path, None) as file:
+        for line in lines(file):
+            text = line.strip().lstrip(BYTE_ORDER_MARK)  # joined files have a mark inside
             if not text:
                 continue
             number += 1
-            yield _json_row(number, text)
+            yield (
+                Reject(number, "too_long", raw_json(text))
+                if isinstance(line, CutLine)
+                else _json_row(number, text)
+            )
+
+
+class _Repeated(dict[str, Any]):
+    """An object in which a key stands twice: which value is meant, nobody knows."""
+
+
+def _json_object(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(items)
+    return values if len(values) == len(items) else _Repeated(values)
 
 
 def _json_row(number: int, text: str) -> Row | Reject:
     if has_surrogates(text):
         return Reject(number, "not_utf8", raw_json(text))
     try:
-        values = json.loads(text)
+        values = json.loads(text, object_pairs_hook=_json_object)
     except (ValueError, RecursionError):
         return Reject(number, "not_json", raw_json(text))
     if not isinstance(values, dict):
         return Reject(number, "not_json", raw_json(text))
-    return Row(number, values)
-
-
-def _open_parquet(path: Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise FlipkdError(f"{path.name}: cannot be read as Parquet: {reason}") from None
-
-
-def _read_parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Row | Reject]:
-    number = 0
-    for batch in _open_parquet(path).iter_batches(_BATCH_ROWS, columns=list(columns) if columns else None):
-        lists = {name: _values(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
-        for values in zip(*lists.values(), strict=True):
-            number += 1
-            yield Row(number, dict(zip(lists, values, strict=True)))
-
-
-def _values(column: pa.Array) -> list[Any]:
-    """A column as Python values; text that is not UTF-8 keeps its bytes as half characters."""
-    try:
-        values = column.to_pylist()
-    except UnicodeDecodeError:
-        values = column.cast(pa.binary()).to_pylist()
-    return [v.decode(errors="surrogateescape") if isinstance(v, bytes) else v for v in values]
+    return Reject(number, "repeated_key", raw_json(text)) if isinstance(values, _Repeated) else Row(number, values)

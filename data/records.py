@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, NamedTuple
 
 
@@ -43,7 +44,16 @@ def escaped(text: str) -> str:
 
 def raw_json(values: Any) -> str:
     """A row as JSON that any reader opens; what JSON does not know is written as text."""
-    return json.dumps(_readable(values), ensure_ascii=False, default=lambda value: escaped(str(value)))
+    try:
+        return json.dumps(_readable(values), ensure_ascii=False, default=_as_text, allow_nan=False)
+    except RecursionError:
+        # Deeper than Python can go: the columns' names are all that is left to show.
+        names = list(values) if isinstance(values, dict) else []
+        return json.dumps({escaped(str(name)): "(nested too deeply)" for name in names}, ensure_ascii=False)
+
+
+def _as_text(value: Any) -> str:
+    return escaped(value.decode(errors="surrogateescape") if isinstance(value, bytes) else str(value))
 
 
 def _readable(value: Any) -> Any:
@@ -51,4 +61,7 @@ def _readable(value: Any) -> Any:
         return escaped(value)
     if isinstance(value, dict):
         return {escaped(str(key)): _readable(inner) for key, inner in value.items()}
-    return [_readable(inner) for inner in value] if isinstance(value, list) else value
+    if isinstance(value, list | tuple):
+        return [_readable(inner) for inner in value]
+    # JSON has no word for these.
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

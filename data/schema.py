@@ -6,13 +6,14 @@ They are an interface: people open them in Polars, DuckDB or pandas. A column is
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 ROW_GROUP_ROWS = 64_000
+_ROW_GROUP_BYTES = 2**26
 
 PAIRS = pa.schema(
     [
@@ -112,6 +113,22 @@ def read_metadata(path: Path) -> dict[str, object]:
 def writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     """A streaming writer with the settings that all our files share."""
     return pq.ParquetWriter(path, schema, compression="zstd")
+
+
+def write_tables(tables: Iterable[pa.Table], path: Path, schema: pa.Schema) -> None:
+    """Write tables one after the other, in row groups of `ROW_GROUP_ROWS` rows, fewer where texts are long."""
+    with writer(path, schema) as out:
+        waiting = schema.empty_table()
+        for table in tables:
+            waiting = pa.concat_tables([waiting, table])
+            while waiting.num_rows >= ROW_GROUP_ROWS:
+                out.write_table(waiting.slice(0, ROW_GROUP_ROWS), row_group_size=ROW_GROUP_ROWS)
+                waiting = waiting.slice(ROW_GROUP_ROWS)
+            if waiting.nbytes >= _ROW_GROUP_BYTES:
+                out.write_table(waiting)
+                waiting = schema.empty_table()
+        if waiting.num_rows:
+            out.write_table(waiting)
 
 
 def write_table(table: pa.Table, path: Path, schema: pa.Schema) -> None:

@@ -1,147 +1,235 @@
 """Splits without leaks: what is linked stays together.
 
-Rows that share a text (after folding) or a group are linked, and so are rows linked through others. Each such
+Rows that share a text or a group (after folding) are linked, and so are rows linked through others. Each such
 component goes into one split as a whole, so that no text and no group stands in two. Which split that is follows
 from the seed and the texts; the order of the rows does not matter.
+
+Texts and groups enter as 64-bit hashes, so that ten million rows fit into memory. Should two that differ meet in
+one hash, their rows share a split without need.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from data.errors import FlipkdError
-from data.texts import stable_hash, stable_seed
+from data.collect import SPLITS
+from data.texts import fold, stable_number, stable_seed
 
-_EXAMPLES = 3
+LINKS: dict[str, pl.DataType] = {
+    "key_a": pl.UInt64(), "key_b": pl.UInt64(), "group": pl.UInt64(), "order": pl.UInt64(),
+}  # fmt: skip
+SPLIT = pl.Enum(SPLITS)
+_LINK_NAMES = ("key_a", "key_b", "group")
+
+
+def link_columns(
+    key_a: Sequence[str], key_b: Sequence[str | None], group: Sequence[str | None], seed: int
+) -> pl.DataFrame:
+    """What links rows, as hashes.
+
+    Args:
+        key_a, key_b: `data.texts.text_key` of each row's texts; None where there is no second text.
+        group: each row's group, or None.
+        seed: of the order in which components are dealt out.
+
+    Returns:
+        The columns `LINKS`: `key_a`, `key_b`, `group` are equal where the texts or the folded groups are; `order`
+        is a number at random.
+    """
+    orders: dict[str, int] = {}
+    groups: dict[str, int] = {}
+    columns: list[list[int | None]] = [[], [], [], []]
+    for a, b, name in zip(key_a, key_b, group, strict=True):
+        order = stable_number(seed, "t" + a)
+        if b is not None:
+            order = min(order, stable_number(seed, "t" + b))
+        if name is not None:
+            if name not in groups:
+                groups[name] = stable_number("g" + fold(name))
+                orders[name] = stable_number(seed, "g" + name)
+            order = min(order, orders[name])
+        found = (
+            int(a[:16], 16),
+            None if b is None else int(b[:16], 16),
+            None if name is None else groups[name],
+            order,
+        )
+        for column, value in zip(columns, found, strict=True):
+            column.append(value)
+    return pl.DataFrame(dict(zip(LINKS, columns, strict=True)), schema=LINKS)
 
 
 def assign_splits(rows: pl.DataFrame, *, dev: float, test: float, seed: int) -> pl.Series:
     """The split of each row: the given one, or one by shares.
 
-    Components without a stratum are dealt out largest first, each to the split that it fills least, so that
-    the splits' rows come close to their shares; one that is larger than a split goes to the larger split.
+    Components without a stratum stand in the order of a hash of their own, which is cut into test, dev and train
+    by their shares of the rows. So rows that come later move few of the earlier ones: those next to a cut.
     Components of a stratum (all texts of one id, say) are spread over the splits by systematic sampling:
     each split gets its share of the stratum, rounded up or down at random, so that shares hold over all strata.
 
     Args:
-        rows: `key_a`, `text_a`; and, all of them nullable, `key_b`, `text_b`, `group`, `split` (given), `stratum`.
-            Keys and groups link rows, texts are for messages.
+        rows: `LINKS`, `split` (given, nullable) and `stratum` (nullable). Given splits must not leak: see
+            `given_leaks`.
         dev, test: shares of the rows that have no split given, 0 to 1; the rest is train.
         seed: of the assignment.
 
     Returns:
         `train`, `dev` or `test` for each row, in order. A row linked to a given split gets that one.
-
-    Raises:
-        FlipkdError: two given splits share a text or a group, at once or through other rows.
     """
-    check_given(rows)
-    nodes = _nodes(rows)
     component = linked(rows)
-    hashes = nodes.select(pl.col("node").unique())
-    hashes = hashes.with_columns(pl.Series("hash", [stable_hash(seed, n) for n in hashes["node"]], pl.String))
-    names = nodes.join(hashes, on="node").join(
-        pl.DataFrame({"row": np.arange(rows.height), "component": component}), on="row"
-    )
     units = (
-        rows.select("split", "stratum", pl.Series("component", component))
+        rows.select("order", pl.col("split").cast(SPLIT), "stratum", pl.Series("component", component, pl.Int32))
         .group_by("component")
-        .agg(pl.len().alias("size"), pl.col("split").drop_nulls().first(), pl.col("stratum").min())
-        .join(names.group_by("component").agg(pl.col("hash").min()), on="component")
-        .sort("hash")
+        .agg(
+            pl.len().alias("size"),
+            pl.col("split").drop_nulls().first(),
+            pl.col("stratum").min(),
+            pl.col("order").min(),
+        )
+        .sort("order", "component")
     )
     shares = {"train": 1 - dev - test, "dev": dev, "test": test}
-    free = units.filter(pl.col("split").is_null())
-    found = dict(units.filter(pl.col("split").is_not_null()).select("component", "split").iter_rows())
-    found |= _deal(free.filter(pl.col("stratum").is_null()), shares)
+    found = np.zeros(units.height, np.int8)
+    numbered = units.select(pl.int_range(pl.len()).alias("unit"), "size", "split", "stratum")
+    given = numbered.drop_nulls("split")
+    found[given["unit"].to_numpy()] = given["split"].to_physical().to_numpy()
+    free = numbered.filter(pl.col("split").is_null())
+    dealt = free.filter(pl.col("stratum").is_null())
+    found[dealt["unit"].to_numpy()] = _cut(dealt["size"].to_numpy(), shares)
     for (stratum,), part in free.drop_nulls("stratum").group_by("stratum", maintain_order=True):
-        found |= _spread(part, shares, stable_seed(seed, "stratum", str(stratum)) / 2**80)
-    return pl.Series("split", [found[c] for c in component.tolist()], pl.String)
+        offset = stable_seed(seed, "stratum", str(stratum)) / 2**80
+        found[part["unit"].to_numpy()] = _spread(part.height, shares, offset)
+    by_component = np.zeros(units.height, np.int8)
+    by_component[units["component"].to_numpy()] = found
+    return pl.Series("split", SPLITS, SPLIT).gather(by_component[component])
 
 
 def linked(rows: pl.DataFrame) -> np.ndarray:
     """Number of the component of each row, shape (rows,)."""
-    nodes = _nodes(rows)
-    codes = nodes.select(pl.col("node").rank("dense") - 1).to_series().to_numpy()
-    count = rows.height + (int(codes.max()) + 1 if len(codes) else 0)
-    edges = coo_array(
-        (np.ones(len(codes), np.int8), (nodes["row"].to_numpy(), codes + rows.height)), (count, count)
-    )
-    return connected_components(edges, directed=False)[1][: rows.height]
+    codes, owners, _ = _nodes(rows)
+    order = np.argsort(codes, kind="stable")
+    codes, owners = codes[order], owners[order]
+    same = np.flatnonzero(codes[1:] == codes[:-1])
+    first, second = owners[same], owners[same + 1]
+    edges = coo_array((np.ones(len(first), np.int8), (first, second)), (rows.height, rows.height))
+    return connected_components(edges, directed=False)[1]
 
 
-def check_given(rows: pl.DataFrame) -> None:
-    """Check that given splits share no text and no group.
+@dataclass(frozen=True)
+class Leak:
+    """A text or group that stands in two given splits or more.
 
-    Raises:
-        FlipkdError: they do; it names examples.
+    Attributes:
+        places: for each split that holds it, by name, the first row and the column (`key_a`, `key_b`, `group`).
+    """
+
+    places: dict[str, tuple[int, str]]
+
+
+def given_leaks(rows: pl.DataFrame, examples: int) -> tuple[int, list[Leak]]:
+    """How many texts and groups stand in two given splits, and some of them, first rows first.
+
+    Args:
+        rows: `LINKS` and `split`.
+    """
+    given = rows["split"].is_not_null().to_numpy()
+    if not given.any():
+        return 0, []
+    splits = rows["split"].cast(SPLIT).to_physical().fill_null(255).to_numpy()
+    codes, owners, columns = _nodes(rows)
+    held = given[owners]
+    codes, owners, columns = codes[held], owners[held], columns[held]
+    order = np.argsort(codes, kind="stable")
+    codes, owners, columns = codes[order], owners[order], columns[order]
+    starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
+    low = np.minimum.reduceat(splits[owners], starts)
+    high = np.maximum.reduceat(splits[owners], starts)
+    shared = np.flatnonzero(low != high)
+    ends = np.r_[starts[1:], len(codes)]
+    first_rows = np.minimum.reduceat(owners, starts)[shared]
+    leaks = []
+    for run in shared[np.argsort(first_rows, kind="stable")][:examples]:
+        here = slice(int(starts[run]), int(ends[run]))
+        places: dict[str, tuple[int, str]] = {}
+        for owner, column in sorted(zip(owners[here].tolist(), columns[here].tolist(), strict=True)):
+            places.setdefault(SPLITS[int(splits[owner])], (owner, _LINK_NAMES[column]))
+        leaks.append(Leak(dict(sorted(places.items()))))
+    return len(shared), leaks
+
+
+def torn_chains(rows: pl.DataFrame) -> tuple[int, int | None]:
+    """How many components hold two given splits although none of their texts and groups does.
+
+    That is so where rows without a split link the given ones.
+
+    Returns:
+        The number of components, and a row without a split in the first of them.
     """
     if rows["split"].null_count() == rows.height:
-        return
+        return 0, None
     component = linked(rows)
-    given = rows.select("split", pl.Series("component", component)).with_row_index("row").drop_nulls("split")
-    torn = given.group_by("component").agg(pl.col("split").unique()).filter(pl.col("split").list.len() > 1)
-    if torn.is_empty():
-        return
-    shared = (
-        _nodes(rows)
-        .join(given.select(pl.col("row").cast(pl.Int64), "split"), on="row")
-        .group_by("node")
-        .agg(pl.col("split").unique().sort(), pl.col("row").min(), pl.col("shown").first())
-        .filter(pl.col("split").list.len() > 1)
-        .sort("row")
-    )
-    if shared.is_empty():
-        row = rows.filter(pl.Series(np.isin(component, torn["component"].to_numpy())) & pl.col("split").is_null())
-        raise FlipkdError(
-            f"prepare: {torn.height} chains of rows without a split link two given splits, one at "
-            f"{str(row['text_a'][0])!r}: give those rows a split, or give none to any row"
-        )
-    lines = [
-        f"the {'text' if node.startswith('t') else 'group'} {shown!r} stands in {' and '.join(splits)}"
-        for node, splits, _, shown in shared.head(_EXAMPLES).iter_rows()
-    ]
-    raise FlipkdError(
-        f"prepare: the given splits leak, {shared.height} texts or groups stand in more than one: "
-        f"{'; '.join(lines)}. Take them out of one side, or give no split and let prepare make it. (Ids of "
-        "utterances that should stand in all splits: `prepare.splitting.by: text`.)"
-    )
+    given = rows.select("split", pl.Series("component", component)).drop_nulls("split")
+    torn = given.group_by("component").agg(pl.col("split").n_unique()).filter(pl.col("split") > 1)["component"]
+    without = np.flatnonzero(np.isin(component, torn.to_numpy()) & rows["split"].is_null().to_numpy())
+    return len(torn), int(without[0]) if len(without) else None
 
 
-def _nodes(rows: pl.DataFrame) -> pl.DataFrame:
-    """What links rows, one line each: `row`, `node` (a text's key or a group), `shown` (for messages)."""
-    numbered = rows.select(
-        pl.int_range(pl.len(), dtype=pl.Int64).alias("row"), "key_a", "key_b", "group", "text_a", "text_b"
-    )
-    parts = [
-        numbered.select("row", ("t" + pl.col("key_a")).alias("node"), pl.col("text_a").alias("shown")),
-        numbered.select("row", ("t" + pl.col("key_b")).alias("node"), pl.col("text_b").alias("shown")),
-        numbered.select("row", ("g" + pl.col("group")).alias("node"), pl.col("group").alias("shown")),
-    ]
-    return pl.concat(parts).drop_nulls("node")
+def _nodes(rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every text and group of every row: its hash (uint64), its row, and which column it is (0, 1, 2)."""
+    parts = []
+    for number, name in enumerate(_LINK_NAMES):
+        owners = np.flatnonzero(rows[name].is_not_null().to_numpy()).astype(np.int32)
+        parts.append((rows[name].drop_nulls().to_numpy(), owners, np.full(len(owners), number, np.int8)))
+    codes, owners, columns = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return codes, owners, columns
 
 
-def _deal(units: pl.DataFrame, shares: dict[str, float]) -> dict[int, str]:
-    """Components to splits, largest first, each to the split that is then filled least relative to its share."""
-    total = int(units["size"].sum())
-    targets = {name: share * total for name, share in shares.items() if share > 0}
-    filled = dict.fromkeys(targets, 0)
-    found = {}
-    for component, size in (
-        units.sort("size", "hash", descending=[True, False]).select("component", "size").iter_rows()
-    ):
-        name = min(targets, key=lambda n: (filled[n] + size) / targets[n])
-        filled[name] += size
-        found[component] = name
+# With fewer components than this a cut would miss the shares by too much.
+_FEW = 40
+
+
+def _cut(sizes: np.ndarray, shares: dict[str, float]) -> np.ndarray:
+    """The split of each component, in the order in which they are cut.
+
+    A component that would fill half of dev or test by itself goes to train. If those leave too little, or if there
+    are few components, they are dealt out one by one instead, largest first.
+    """
+    total, held_out = sizes.sum(), [share for name, share in shares.items() if name != "train" and share > 0]
+    small = sizes <= min(held_out, default=0) * total / 2
+    if len(sizes) < _FEW or sizes[small].sum() < sum(held_out) * total:
+        by_size = np.argsort(-sizes, kind="stable")
+        found = np.empty(len(sizes), np.int8)
+        found[by_size] = _deal(sizes[by_size].tolist(), shares)
+        return found
+    middle = sizes[small].cumsum() - sizes[small] / 2
+    bounds = np.cumsum([shares["test"], shares["dev"]]) * total
+    found = np.full(len(sizes), SPLITS.index("train"), np.int8)
+    order = np.array([SPLITS.index(name) for name in ("test", "dev", "train")], np.int8)
+    found[small] = order[np.searchsorted(bounds, middle, side="right")]
     return found
 
 
-def _spread(units: pl.DataFrame, shares: dict[str, float], offset: float) -> dict[int, str]:
+def _deal(sizes: Sequence[int], shares: dict[str, float]) -> list[int]:
+    """Components to splits, in order, each to the split that is then filled least relative to its share."""
+    total = sum(sizes)
+    targets = [(SPLITS.index(name), share * total) for name, share in shares.items() if share > 0]
+    filled = [0] * len(SPLITS)
+    found = []
+    for size in sizes:
+        number = min(targets, key=lambda target: (filled[target[0]] + size) / target[1])[0]
+        filled[number] += size
+        found.append(number)
+    return found
+
+
+def _spread(count: int, shares: dict[str, float], offset: float) -> np.ndarray:
     """Components of one stratum to splits: the k-th of n, in hash order, by the quantile (k + offset) / n."""
-    quantiles = (np.arange(units.height) + offset) / units.height
+    quantiles = (np.arange(count) + offset) / count
     bounds = np.cumsum([shares["train"], shares["dev"]])
-    names = np.array(["train", "dev", "test"])[np.searchsorted(bounds, quantiles, side="right")]
-    return dict(zip(units["component"].to_list(), names.tolist(), strict=True))
+    return np.searchsorted(bounds, quantiles, side="right")

@@ -6,27 +6,46 @@ import hashlib
 import unicodedata
 
 BYTE_ORDER_MARK = "\ufeff"
-# Characters that nobody sees and that separate nothing: byte-order mark, zero-width space.
-_INVISIBLE = str.maketrans("", "", "\ufeff\u200b")
+# Characters that nobody sees and that separate nothing: byte-order mark, zero-width space, soft hyphen, word
+# joiner, marks of writing direction. Zero-width (non-)joiners stay: in some scripts they make another word.
+_DIRECTION = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_INVISIBLE = str.maketrans("", "", "\ufeff\u200b\u00ad\u2060\u180e" + _DIRECTION)
+_CONTROL = frozenset({"Cc", "Cf"})  # Unicode's categories of characters without a shape
+_VARIATION = frozenset("\ufe0e\ufe0f")
 _ID_BYTES = 10  # 80 bits: among ten million texts a collision has probability 4e-11
 
 
 def clean(text: str) -> str:
     """The text without byte-order marks and white space at its ends; the inside stays as it was."""
-    return text.strip().strip(BYTE_ORDER_MARK).strip()
+    text = text.strip()
+    while text.startswith(BYTE_ORDER_MARK) or text.endswith(BYTE_ORDER_MARK):
+        text = text.strip(BYTE_ORDER_MARK).strip()
+    return text
 
 
 def fold(text: str) -> str:
     """The form under which texts are compared to find duplicates and leaks.
 
     Unicode compatibility form (full-width letters become plain ones), no invisible characters, no case, each
-    run of white space one space, none at the ends. Punctuation and accents count. It may be empty.
+    run of white space one space, none at the ends. Punctuation and accents count. It may be empty. Folding what
+    is folded changes nothing.
 
     Example:
         >>> fold("  Freeze\\nmy  CARD? ")
         'freeze my card?'
     """
-    return " ".join(unicodedata.normalize("NFKC", text).translate(_INVISIBLE).casefold().split())
+    if text.isascii():  # it has one form and nothing invisible
+        return " ".join(text.lower().split())
+    bare = unicodedata.normalize("NFKC", text).translate(_INVISIBLE)
+    # Unicode's order (its standard, 3.13, NFKC_Casefold): taking off the case may leave letters and accents apart.
+    return " ".join(unicodedata.normalize("NFKC", bare.casefold()).split())
+
+
+def is_blank(folded: str) -> bool:
+    """Whether nobody would see anything of a folded text: nothing, or control and format characters alone."""
+    if folded[:1].isalnum():
+        return False
+    return all(c in _VARIATION or unicodedata.category(c) in _CONTROL for c in folded.replace(" ", ""))
 
 
 def text_key(text: str) -> str:
@@ -50,8 +69,17 @@ def pair_id_of_keys(key_a: str, key_b: str) -> str:
 
 def stable_hash(*parts: str | int) -> str:
     """A hash that is the same in every run, on every machine: 20 hexadecimal characters."""
-    joined = "\0".join(str(part) for part in parts)
-    return hashlib.blake2b(joined.encode(errors="surrogatepass"), digest_size=_ID_BYTES).hexdigest()
+    return _digest(parts).hex()
+
+
+def stable_number(*parts: str | int) -> int:
+    """The first 64 bits of `stable_hash`: enough where a chance meeting of two does no harm."""
+    return int.from_bytes(_digest(parts)[:8], "big")
+
+
+def _digest(parts: tuple[str | int, ...]) -> bytes:
+    joined = "\0".join(map(str, parts))
+    return hashlib.blake2b(joined.encode(errors="surrogatepass"), digest_size=_ID_BYTES).digest()
 
 
 def stable_seed(*parts: str | int) -> int:

@@ -123,5 +123,5 @@ def _range(schema: Schema) -> str:
 
 def shown(value: Any) -> str:
     """A value as it stands in a config, cut to a readable length."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = json.dumps(value, ensure_ascii=False, default=str).encode(errors="backslashreplace").decode()
     return text if len(text) <= 80 else f"{text[:77]}..."

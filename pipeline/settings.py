@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import importlib.resources
 import os
-import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,14 @@ import yaml
 from pydantic import ValidationError
 
 from data.errors import FlipkdError
-from data.locate import PACKAGE
+from data.locate import PACKAGE, shortened, user_path
 from pipeline.allowed import describe, locate, shown
 from pipeline.config import Config
+from pipeline.read_config import parse_value, parse_yaml, read_config
 from pipeline.store import Store
 
 DEMO = "demo"
+_MOST_PROBLEMS = 20
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -36,9 +37,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """
     if str(path) == DEMO:
         file = importlib.resources.files("pipeline") / "configs" / "demo.yaml"
-        raw, folder = _parse_yaml(file.read_text(encoding="utf-8"), DEMO), Path.cwd()
+        raw, folder = parse_yaml(file.read_text(encoding="utf-8"), DEMO), Path.cwd()
     else:
-        raw, folder = _read(Path(path).expanduser()), Path(path).expanduser().resolve().parent
+        place = user_path(str(path))
+        raw, folder = read_config(place), place.resolve().parent
     for override in overrides:
         apply_override(raw, override)
     try:
@@ -46,6 +48,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     except ValidationError as error:
         lines = list(explain(error, raw))
         count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
+        if len(lines) > _MOST_PROBLEMS:
+            lines = [*lines[:_MOST_PROBLEMS], f"and {len(lines) - _MOST_PROBLEMS} more"]
         raise FlipkdError(
             "\n".join([f"{path}: {count} in the config", *(f"  {line}" for line in lines)])
         ) from None
@@ -54,66 +58,12 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 def store_of(config: Config) -> Store:
     """The store of a config: its `store`, else $FLIPKD_HOME, else `.flipkd` in the working directory."""
-    root = config.store or os.environ.get("FLIPKD_HOME") or ".flipkd"
-    return Store(Path(root).expanduser().absolute())
+    return Store(Path(config.store).expanduser().absolute()) if config.store else default_store()
 
 
-# ------------------------------------------------------------------------------------------------ reading
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise FlipkdError(
-            f"no such config: {path}. `flipkd init {path}` writes one; `demo` is the one that ships with flipkd"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise FlipkdError(f"{path} cannot be read: {error}") from None
-    if path.suffix == ".toml":
-        try:
-            return tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise FlipkdError(f"{path} is not valid TOML: {error}") from None
-    if path.suffix not in {".yaml", ".yml"}:
-        raise FlipkdError(f"{path}: a config ends in .yaml, .yml or .toml")
-    return _parse_yaml(text, str(path))
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Refuses a key that stands twice in a mapping; PyYAML would silently take the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {shown(key)} must be text", key_node.start_mark
-                )
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key} stands twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def _parse_yaml(text: str, name: str) -> dict[str, Any]:
-    try:
-        # A subclass of SafeLoader: it builds plain values alone.
-        raw = yaml.load(text, Loader=_StrictLoader)  # noqa: S506
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise FlipkdError(f"{name}{where}: not valid YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise FlipkdError(f"{name}: not valid YAML: {error}") from None
-    if raw is None:
-        return {}
-    if not isinstance(raw, dict):
-        raise FlipkdError(f"{name}: the config must be a mapping of sections, not {shown(raw)}")
-    return raw
+def default_store() -> Store:
+    """The store where no config names one: $FLIPKD_HOME, else `.flipkd` in the working directory."""
+    return Store(Path(os.environ.get("FLIPKD_HOME") or ".flipkd").expanduser().absolute())
 
 
 # ---------------------------------------------------------------------------------------------- overrides
@@ -130,7 +80,7 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
     if not equals or not all(keys):
         raise FlipkdError(f"--set {override}: write key=value, such as --set filter.tau_pos=0.3")
     try:
-        value = yaml.load(text, Loader=_StrictLoader)  # noqa: S506
+        value = parse_value(text)
     except yaml.YAMLError:
         raise FlipkdError(f"--set {override}: the value is not valid YAML; put it in quotes") from None
     here: Any = raw
@@ -205,7 +155,7 @@ def _as_written(keys: tuple[str | int, ...], raw: Any) -> tuple[str | int, ...]:
 def _unknown_key(dotted: str, key: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     advice = f"did you mean {near[0]}? " if near else ""
-    return f"{dotted}: unknown key; {advice}Known here: {', '.join(known)}"
+    return f"{shortened(dotted)}: unknown key; {advice}Known here: {', '.join(known)}"
 
 
 # -------------------------------------------------------------------------------------------------- paths
@@ -218,7 +168,7 @@ def anchor(config: Config, folder: Path) -> Config:
         return name if name.startswith((PACKAGE, "~")) else str(folder / name)
 
     def model(name: str) -> str:
-        local = name.startswith(("./", "../")) or (not name.startswith(PACKAGE) and (folder / name).exists())
+        local = name.startswith(("./", "../")) or (not name.startswith(PACKAGE) and _is_there(folder / name))
         return str(folder / name) if local else name
 
     prepare = config.prepare
@@ -231,3 +181,10 @@ def anchor(config: Config, folder: Path) -> Config:
             "distill": config.distill.model_copy(update={"model": model(config.distill.model)}),
         }
     )
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long for a path, or a NUL character in it: a name of another kind
+        return False

@@ -1,21 +1,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
+import polars as pl
 import pytest
 
-from data.collect import PAIR_COLUMNS, UTTERANCE_COLUMNS, collect_pairs, collect_utterances
+from data import collect
+from data.collect import PAIR_COLUMNS, UTTERANCE_COLUMNS, Chunk, collect_pairs, collect_utterances
 from data.records import Reject, Row
 from data.texts import pair_id, text_key
 
 COLUMNS = {"text_a": "q1", "text_b": "q2", "label": "y"}
 
 
-def pairs(*rows: dict[str, Any], columns: dict[str, str] = COLUMNS, split: str | None = None):
-    return collect_pairs(
-        [Row(n, row) for n, row in enumerate(rows, 1)], columns, split=split, max_characters=20
-    )  # fmt: skip
+def joined(chunks: Iterable[Chunk]) -> Chunk:
+    frames, rejects = zip(*chunks, strict=True)
+    return pl.concat(frames), [reject for part in rejects for reject in part]
+
+
+def pairs(*rows: dict[str, Any], columns: dict[str, str] = COLUMNS, split: str | None = None) -> Chunk:
+    numbered = [Row(n, row) for n, row in enumerate(rows, 1)]
+    return joined(collect_pairs(numbered, columns, split=split, max_characters=20))
 
 
 def reason(**row: Any) -> str:
@@ -37,7 +45,7 @@ def test_a_pair() -> None:
 @pytest.mark.parametrize(
     ("value", "label"),
     [("0", 0), (" 1 ", 1), ("0.0", 0), ("1.0", 1), ("True", 1), ("false", 0), (0, 0), (1, 1), (1.0, 1), (True, 1),
-     (False, 0), ("", None), (None, None), (float("nan"), None)],
+     (False, 0), ("", None), (None, None), (float("nan"), None), (Decimal("1.00"), 1), (Decimal("NaN"), None)],
 )  # fmt: skip
 def test_labels(value: object, label: int | None) -> None:
     frame, rejects = pairs({"q1": "one", "q2": "two", "y": value})
@@ -45,7 +53,9 @@ def test_labels(value: object, label: int | None) -> None:
     assert frame["label"].to_list() == [label]
 
 
-@pytest.mark.parametrize("value", ["2", "-1", "yes", "0.5", 2, -1, 0.5, [1], "nan"])
+@pytest.mark.parametrize(
+    "value", ["2", "-1", "yes", "0.5", 2, -1, 0.5, [1], "nan", Decimal("0.1"), float("inf"), {}]
+)
 def test_bad_labels(value: object) -> None:
     assert reason(y=value) == "bad_label"
 
@@ -74,15 +84,41 @@ def test_given_split_column() -> None:
 
 
 def test_groups_are_text_whatever_they_were() -> None:
-    rows = [{"q1": "one", "q2": f"two {n}", "y": 1, "g": g} for n, g in enumerate([7, " 7 ", "", None])]
-    assert pairs(*rows, columns=COLUMNS | {"group": "g"})[0]["group"].to_list() == ["7", "7", None, None]
+    rows = [
+        {"q1": "one", "q2": f"two {n}", "y": 1, "g": g}
+        for n, g in enumerate([7, " 7 ", 7.0, Decimal("7.00"), 7.5, True, "", None, float("nan")])
+    ]
+    found = pairs(*rows, columns=COLUMNS | {"group": "g"})[0]["group"].to_list()
+    assert found == ["7", "7", "7", "7", "7.5", "True", None, None, None]
+
+
+@pytest.mark.parametrize("value", [[1], {"a": 1}, b"x"])
+def test_a_group_without_a_plain_name(value: object) -> None:
+    rejects = pairs({"q1": "one", "q2": "two", "y": 1, "g": value}, columns=COLUMNS | {"group": "g"})[1]
+    assert [reject.reason for reject in rejects] == ["bad_id"]
+
+
+@pytest.mark.parametrize("text", ["\u200b", "\u200d\u200c", "\u00ad", "\u202e \u200f", "\x01\x7f", "\ufe0f"])
+def test_a_text_of_which_nobody_sees_anything_is_missing(text: str) -> None:
+    assert reason(q1=text) == "missing_text"
+
+
+def test_chunks_end_by_rows_and_by_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [Row(n, {"q1": f"one {n}", "q2": f"two {n}", "y": 2 if n % 4 == 0 else 1}) for n in range(1, 101)]
+    whole = joined(collect_pairs(rows, COLUMNS, split=None, max_characters=20))
+    for name, value in (("CHUNK_ROWS", 7), ("CHUNK_CHARACTERS", 900)):
+        with monkeypatch.context() as patch:
+            patch.setattr(collect, name, value)
+            chunks = list(collect_pairs(rows, COLUMNS, split=None, max_characters=20))
+        assert len(chunks) > 6
+        assert joined(chunks)[0].equals(whole[0])
+        assert joined(chunks)[1] == whole[1]
 
 
 def test_rejects_hold_the_raw_row_and_readers_rejects_pass_through() -> None:
     bad = Reject(1, "ragged_row", "[]")
-    frame, rejects = collect_pairs(
-        [bad, Row(2, {"q1": "caf\udce9", "q2": "怎么", "y": "1"})], COLUMNS, split=None, max_characters=9
-    )
+    rows = [bad, Row(2, {"q1": "caf\udce9", "q2": "怎么", "y": "1"})]
+    frame, rejects = joined(collect_pairs(rows, COLUMNS, split=None, max_characters=9))
     assert frame.is_empty()
     assert rejects[0] == bad
     assert json.loads(rejects[1].raw) == {"q1": "caf\\xe9", "q2": "怎么", "y": "1"}
@@ -95,7 +131,7 @@ def test_unlabelled_file() -> None:
 
 def test_utterances() -> None:
     rows = [Row(1, {"t": "one", "i": 3}), Row(2, {"t": "two", "i": ""}), Row(3, {"t": "", "i": "x"})]
-    frame, rejects = collect_utterances(rows, {"text": "t", "id": "i"}, split=None, max_characters=9)
+    frame, rejects = joined(collect_utterances(rows, {"text": "t", "id": "i"}, split=None, max_characters=9))
     assert dict(frame.schema) == UTTERANCE_COLUMNS
     assert frame.row(0) == (1, text_key("one"), "one", "3", None)
     assert [(r.number, r.reason) for r in rejects] == [(2, "missing_id"), (3, "missing_text")]

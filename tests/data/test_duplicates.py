@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.duplicates import resolve
+from data.duplicates import contradictions, resolve
 
 D, C = "duplicate", "contradictory_label"
 
@@ -63,3 +63,10 @@ def slow(rows: list[tuple[str, int | None]], policy: str) -> list[str | None]:
 )
 def test_against_a_row_by_row_computation(rows: list[tuple[str, int | None]], policy: str) -> None:
     assert reasons(rows, policy) == slow(rows, policy)
+
+
+def test_contradictions_are_counted_by_key_whatever_the_policy() -> None:
+    rows = [("a", 1), ("a", 0), ("a", 0), ("b", 1), ("b", 1), ("c", None), ("c", 0), ("d", None)]
+    frame = pl.DataFrame(rows, schema={"key": pl.String, "label": pl.Int8}, orient="row")
+    assert contradictions(frame, key="key", verdict="label") == 1
+    assert contradictions(frame.clear(), key="key", verdict="label") == 0

@@ -3,12 +3,23 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.texts import clean, fold, pair_id, pair_id_of_keys, stable_seed, text_key
+from data.texts import (
+    clean,
+    fold,
+    is_blank,
+    pair_id,
+    pair_id_of_keys,
+    stable_hash,
+    stable_number,
+    stable_seed,
+    text_key,
+)
 
 
 def test_clean_removes_marks_and_white_space_at_the_ends_only() -> None:
     assert clean("\ufeff 怎么更改\n手机 \r\n") == "怎么更改\n手机"
     assert clean(" \ufeffa  b") == "a  b"
+    assert clean("\ufeff \ufeff a \ufeff\ufeff") == "a"
 
 
 def test_fold_ignores_case_white_space_width_and_invisible_characters() -> None:
@@ -18,6 +29,26 @@ def test_fold_ignores_case_white_space_width_and_invisible_characters() -> None:
     assert fold("café") == fold("cafe\u0301") != fold("cafe")
     assert fold("card?") != fold("card")
     assert fold(" \ufeff ") == ""
+
+
+def test_fold_ignores_what_nobody_sees() -> None:
+    assert fold("\u202bfr\u00adee\u2060ze\u200f my card") == "freeze my card"
+    assert fold("می\u200cخواهم") != fold("میخواهم")  # in Persian this one is read
+    assert fold("e\u200b\u0301") == fold("é")
+    assert (
+        fold("\u0390") == fold("\u03aa\u0301") == fold("\u0399\u0308\u0301")
+    )  # one Greek letter, three spellings
+
+
+def test_blank() -> None:
+    assert is_blank("")
+    assert is_blank("\u200d \x01")
+    assert not is_blank("?")
+    assert not is_blank("\u200d!")
+
+
+def test_stable_number_is_the_start_of_the_hash() -> None:
+    assert stable_number(13, "x") == int(stable_hash(13, "x")[:16], 16)
 
 
 def test_pair_id_is_stable_across_versions() -> None:

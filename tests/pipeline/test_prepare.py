@@ -12,9 +12,11 @@ from typing import Any
 import duckdb
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from data.collect import SPLITS
 from data.errors import FlipkdError
 from data.schema import PAIRS, REJECTS, UTTERANCES
 from data.texts import clean, fold, pair_id
@@ -45,7 +47,8 @@ def prepared(
     """Summary, pairs, rejects: the files read with pandas."""
     out = folder / "out"
     out.mkdir(exist_ok=True)
-    summary = prepare(config_of(*files, **options), out, seed, encoder)
+    summary = prepare(config_of(*files, **options), out, seed, encoder, folder / "scratch")
+    assert not (folder / "scratch").exists()
     json.dumps(summary, allow_nan=False)
     return summary, pd.read_parquet(out / "pairs.parquet"), pd.read_parquet(out / "rejects.parquet")
 
@@ -131,9 +134,44 @@ def test_same_config_same_bytes_and_other_seed_other_splits(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("policy", "kept"), [("reject", 0), ("majority", 1), ("keep", 2)])
 def test_contradictions(tmp_path: Path, policy: str, kept: int) -> None:
-    path = write(tmp_path, [*good(40), ["x", "y", 1], ["y", "x", 1], ["x", "y", 0]])
-    _, pairs, _ = prepared(tmp_path, {"path": path}, contradictions=policy)
+    path = write(tmp_path, [*good(40), ["x", "y", 1], ["y", "x", 1], [" X", "ｙ", 0]])
+    summary, pairs, _ = prepared(tmp_path, {"path": path}, contradictions=policy)
     assert (pairs["pair_id"] == pair_id("x", "y")).sum() == kept
+    assert summary["contradictions"] == {"pairs": 1, "utterances": 0}
+
+
+def test_splits_that_leak_by_our_own_fault_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last check reads the finished file, so it finds what the splitting code gets wrong."""
+
+    def wrong(rows: pl.DataFrame, **_: Any) -> pl.Series:
+        return pl.Series("split", [SPLITS[n % 3] for n in range(rows.height)], pl.Enum(SPLITS))
+
+    monkeypatch.setattr("pipeline.prepare.assign_splits", wrong)
+    rows = [[f"first text {n // 6}", f"second text {n}", n // 3 % 2] for n in range(60)]
+    with pytest.raises(
+        FlipkdError, match=r"the text 'first text 0' stands in train \(rows\.csv row 1, text_a\) and"
+    ):
+        prepared(tmp_path, {"path": write(tmp_path, rows)})
+
+
+def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
+    rows = [[f"text {i} {n}", f"id{i}"] for i in range(12) for n in range(6)]
+    path = Path(write(tmp_path, rows, head="text,id"))
+
+    def slow(texts: Sequence[str]) -> np.ndarray:
+        with path.open("a") as file:
+            file.write("one more,id1\n")
+        return encoder(texts)
+
+    config = config_of({"kind": "utterances", "path": str(path)})
+    with pytest.raises(FlipkdError, match=r"rows\.csv: it changed while it was read"):
+        prepare(config, tmp_path, 1, slow, tmp_path / "scratch")
+
+
+def test_what_a_killed_run_left_in_the_scratch_folder_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch" / "pairs-0.parquet").write_text("half")
+    prepared(tmp_path, {"path": write(tmp_path, good(40))})
 
 
 def test_too_many_rejects_are_an_error_with_examples(tmp_path: Path) -> None:
@@ -198,7 +236,7 @@ def test_two_labels_in_every_split_or_an_error(tmp_path: Path) -> None:
         prepared(tmp_path, {"path": write(tmp_path, good(30))}, splitting={"dev": 0})
     with pytest.raises(FlipkdError, match="holds no row"):
         prepared(tmp_path, {"path": write(tmp_path, [])})
-    with pytest.raises(FlipkdError, match="no usable row is left"):
+    with pytest.raises(FlipkdError, match=r"no usable row is left \(rows.csv: 1 rows, .*missing_text 1"):
         prepared(tmp_path, {"path": write(tmp_path, [["", "", ""]])}, max_rejected=1)
 
 
@@ -300,7 +338,7 @@ def test_ids_in_two_given_splits_need_splitting_by_text(tmp_path: Path) -> None:
                        f"{split}.csv", "text,id")}
         for split in ("train", "dev", "test")
     ]  # fmt: skip
-    with pytest.raises(FlipkdError, match=r"the group 'id0' stands in dev and test and train.*by: text"):
+    with pytest.raises(FlipkdError, match=r"the group 'id0' stands in dev and test and train(?s:.*)by: text"):
         prepared(tmp_path, *files)
     summary, _, _ = prepared(tmp_path, *files, splitting={"by": "text"})
     assert [split["pairs"] for split in summary["splits"].values()] == [36, 36, 36]
@@ -309,7 +347,7 @@ def test_ids_in_two_given_splits_need_splitting_by_text(tmp_path: Path) -> None:
 def test_vectors_that_are_no_numbers(tmp_path: Path) -> None:
     config = config_of({"kind": "utterances", "path": str(SAMPLE), "id": "faq_id"})
     with pytest.raises(FlipkdError, match="not finite"):
-        prepare(config, tmp_path, 1, lambda texts: np.full((len(texts), 3), np.nan, np.float32))
+        prepare(config, tmp_path, 1, lambda texts: np.full((len(texts), 3), np.nan, np.float32), tmp_path / "x")
 
 
 def test_random_negatives_ask_no_encoder(tmp_path: Path) -> None:
@@ -318,7 +356,7 @@ def test_random_negatives_ask_no_encoder(tmp_path: Path) -> None:
     def never(texts: Sequence[str]) -> np.ndarray:
         raise RuntimeError("asked")
 
-    assert prepare(config, tmp_path, 1, never)["rows"]["pairs_built"] > 1000
+    assert prepare(config, tmp_path, 1, never, tmp_path / "x")["rows"]["pairs_built"] > 1000
 
 
 # ---------------------------------------------------------------------------------------------- real sets
@@ -400,5 +438,5 @@ def test_hard_negatives_of_a_real_encoder_are_near(tmp_path: Path) -> None:
     config = config_of(file, pairs={"random_share": 0.0}, **options)
     run(config, {}, tmp_path, Context(7, tmp_path, tmp_path, tmp_path))
     hard = mean_cosine()
-    prepare(config_of(file, pairs={"random_share": 1.0}, **options), tmp_path, 7, encoder)
+    prepare(config_of(file, pairs={"random_share": 1.0}, **options), tmp_path, 7, encoder, tmp_path / "x")
     assert hard > mean_cosine() + 0.1

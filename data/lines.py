@@ -1,0 +1,44 @@
+"""Lines of a text file of any size: none is held in memory as a whole if it is absurdly long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+LONGEST_LINE = 2**24
+_SHOWN = 2**16
+
+
+class CutLine(str):
+    """The beginning of a line longer than `LONGEST_LINE` characters; the rest of it was skipped."""
+
+    __slots__ = ()
+
+
+def open_text(path: Path, newline: str | None) -> TextIO:
+    """Open as UTF-8: a byte-order mark goes, bytes that are not UTF-8 become half characters.
+
+    Args:
+        newline: as in `open`; `""` keeps the line ends, None makes all of them `\\n`.
+    """
+    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline)
+
+
+def lines(file: TextIO) -> Iterator[str]:
+    """Stream the lines with their ends; one that is too long comes as a `CutLine`."""
+    start = ""  # of a line that goes on
+    torn = False  # between \r and \n
+    while part := file.readline(LONGEST_LINE):
+        if torn and part == "\n":
+            torn = False
+            continue
+        ends = len(part) < LONGEST_LINE or part[-1] in "\r\n"
+        torn = len(part) == LONGEST_LINE and part[-1] == "\r"
+        if ends:
+            yield CutLine(start) if start else part
+            start = ""
+        else:
+            start = start or part[:_SHOWN]
+    if start:
+        yield CutLine(start)
