@@ -1,1 +1,1 @@
-"""The terms of the student's objective, one module each, on plain tensors."""
+"""The terms of the student's objective and of its baselines, one module each, on plain tensors."""

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from models.objectives.mse import mse_loss
+
 
 def alignment_loss(student: Tensor, teacher: Tensor, screened: Tensor, *, temperature: float = 0.05) -> Tensor:
     """KL between the row-wise (and column-wise) softmax of teacher and student, plus the diagonal's squared error.
@@ -15,18 +17,27 @@ def alignment_loss(student: Tensor, teacher: Tensor, screened: Tensor, *, temper
                  with q_i = softmax_j(t_ij / tau), p_i = softmax_j(s_ij / tau)
         L_dist = (rows + columns) / 2 + mean over i of (s_ii - t_ii)^2
 
-    where j runs over the diagonal and the screened entries. A row with its diagonal alone adds 0.
+    where j runs over the diagonal and the screened entries. A row with its diagonal alone adds 0. This project's
+    reading of flipped knowledge distillation (Li et al., ACL 2025, arXiv 2507.05617); the divergence of two
+    softmaxes over a batch's similarities is SEED's (Fang et al., ICLR 2021, arXiv 2101.04731).
 
     Args:
         student: s_ij, (n, n), in [-1, 1]. teacher: t_ij, (n, n), in [-1, 1]; no gradient.
         screened: the in-batch negatives, (n, n), bool, from `screen`.
         temperature: tau of both softmaxes.
+
+    Returns:
+        A number of 0 or more; 0 iff both agree wherever it looks.
+
+    >>> import torch
+    >>> student, teacher = torch.tensor([[0.9, 0.1], [0.2, 0.3]]), torch.tensor([[0.8, 0.0], [0.5, 0.1]])
+    >>> alignment_loss(student, teacher, ~torch.eye(2, dtype=torch.bool), temperature=0.5)
+    tensor(0.0721)
     """
     used = screened | torch.eye(len(screened), dtype=torch.bool, device=screened.device)
     rows = _divergence(student, teacher, used, temperature)
     columns = _divergence(student.T, teacher.T, used.T, temperature)
-    square = (student.diagonal() - teacher.diagonal()).square().mean()
-    return (rows + columns) / 2 + square
+    return (rows + columns) / 2 + mse_loss(student, teacher)
 
 
 def matrix_alignment_loss(student: Tensor, teacher: Tensor, *, temperature: float = 0.05) -> Tensor:
@@ -39,6 +50,14 @@ def matrix_alignment_loss(student: Tensor, teacher: Tensor, *, temperature: floa
     Args:
         student: cosines of the student's vectors, (n, n), in [-1, 1]. teacher: of the teacher's; no gradient.
         temperature: tau of both softmaxes.
+
+    Returns:
+        A number of 0 or more; 0 for one text.
+
+    >>> import torch
+    >>> student, teacher = torch.tensor([[1.0, 0.1], [0.1, 1.0]]), torch.tensor([[1.0, 0.3], [0.3, 1.0]])
+    >>> matrix_alignment_loss(student, teacher)
+    tensor(0.0400)
     """
     others = ~torch.eye(len(student), dtype=torch.bool, device=student.device)
     if not others.any():

@@ -6,31 +6,11 @@ margins as in ArcCSE (Zhang et al., ACL 2022), the comparison of all positives w
 
 from __future__ import annotations
 
-import math
-
-import torch
 from torch import Tensor
 from torch.nn import functional
 
-# Below this, sin(theta) is held constant, so that no gradient explodes at cosines of 1 and -1.
-SINE_SQUARED_FLOOR = 1e-6
-
-
-def shifted_cosine(cosine: Tensor, margin: Tensor | float) -> Tensor:
-    """cos(theta + margin) for theta = arccos(cosine), without differentiating arccos.
-
-        cos(theta + m) = cos(theta) cos(m) - sqrt(max(1 - cos(theta)^2, 1e-6)) sin(m)
-
-    Where theta + m leaves [0, pi] the margin is dropped.
-
-    Args:
-        cosine: any shape, in [-1, 1]. margin: radians, of a shape that fits, in [-pi, pi].
-    """
-    margin = torch.as_tensor(margin, dtype=cosine.dtype, device=cosine.device)
-    sine = (1 - cosine.square()).clamp(min=SINE_SQUARED_FLOOR).sqrt()
-    shifted = cosine * margin.cos() - sine * margin.sin()
-    theta = cosine.detach().clamp(-1, 1).arccos() + margin
-    return torch.where((theta >= 0) & (theta <= math.pi), shifted, cosine)
+from models.objectives.angle import shifted_cosine
+from models.objectives.contrast import contrast, log_one_plus_sum_exp
 
 
 def positive_zone(teacher: Tensor, tau_pos: float, margin: float) -> Tensor:
@@ -72,21 +52,26 @@ def margin_loss(
         targets: (n,), 1 for a match.
         screened: the in-batch negatives, (n, n), bool, from `screen`.
         tau_pos, tau_neg: the bounds of the dual threshold.
-        m_pos, m_neg: the largest margins, radians.
+        m_pos, m_neg: the largest margins, radians, from 0 to pi / 2.
+        temperature: tau of the logits.
+        epsilon: pairs of a class that are no farther apart than this in teacher score are not ordered.
+        kappa: share of the teacher's gap that the student must keep.
+
+    Returns:
+        A number of 0 or more.
+
+    >>> import torch
+    >>> student, teacher = torch.tensor([[0.9, 0.1], [0.2, 0.3]]), torch.tensor([[0.8, 0.0], [0.5, 0.1]])
+    >>> screened = ~torch.eye(2, dtype=torch.bool)
+    >>> margin_loss(student, teacher, torch.tensor([1, 0]), screened, tau_pos=0.4, tau_neg=0.6, temperature=0.5)
+    tensor(0.5720)
     """
     positive = targets == 1
     s, t = student.diagonal(), teacher.diagonal()
     logit_pos = shifted_cosine(s, positive_zone(t, tau_pos, m_pos)) / temperature
     logit_neg = shifted_cosine(student, -negative_zone(teacher, tau_neg, m_neg)) / temperature
     own_neg = logit_neg.diagonal()
-
-    parts = []
-    for logits, mask in ((logit_neg, screened), (logit_neg.T, screened.T)):
-        gaps = (logits - logit_pos.unsqueeze(1)).masked_fill(~mask, -math.inf)
-        parts.append(log_one_plus_sum_exp(gaps[positive]))
-    inter = torch.cat(parts)
-    info_nce = inter.sum() / max(len(inter), 1)
-
+    info_nce = contrast(logit_pos, logit_neg, targets, screened)
     pairwise = own_neg[~positive].unsqueeze(0) - logit_pos[positive].unsqueeze(1)
     order = log_one_plus_sum_exp(pairwise.flatten().unsqueeze(0)).sum()
 
@@ -95,9 +80,3 @@ def margin_loss(
     hinge = functional.relu(s.unsqueeze(0) - s.unsqueeze(1) + kappa * gap)
     intra = (hinge * ordered).sum() / ordered.sum().clamp(min=1)
     return info_nce + order + intra
-
-
-def log_one_plus_sum_exp(values: Tensor) -> Tensor:
-    """log(1 + sum_j exp(values_ij)) of every row, (rows,); -inf stands for an absent term."""
-    zero = values.new_zeros(len(values), 1)
-    return torch.cat([zero, values], dim=1).logsumexp(dim=1)

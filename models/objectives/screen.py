@@ -21,9 +21,27 @@ def screen(teacher: Tensor, tau_neg: float, same: Tensor) -> Tensor:
 
     Returns:
         (n, n), bool; the diagonal is False.
+
+    >>> import torch
+    >>> teacher = torch.tensor([[0.9, 0.2, 0.7], [0.3, 0.9, 0.1], [0.6, 0.5, 0.9]])
+    >>> screen(teacher, 0.6, torch.zeros(3, 3, dtype=torch.bool)).int()
+    tensor([[0, 1, 0],
+            [1, 0, 1],
+            [1, 1, 0]], dtype=torch.int32)
     """
-    diagonal = torch.eye(len(teacher), dtype=torch.bool, device=teacher.device)
-    return (teacher <= tau_neg) & ~same & ~diagonal
+    return (teacher <= tau_neg) & unscreened(same)
+
+
+def unscreened(same: Tensor) -> Tensor:
+    """The in-batch negatives of objectives that do not ask the teacher: every other text that is no known partner.
+
+    Args:
+        same: from `known_together`, (n, n), bool.
+
+    Returns:
+        (n, n), bool; the diagonal is False.
+    """
+    return ~same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)
 
 
 def known_together(first: Sequence[int], second: Sequence[int], targets: Sequence[int]) -> Tensor:
