@@ -102,14 +102,23 @@ def pool(outputs: Sequence[Tensor], start: int, lengths: Tensor, pooling: str) -
     Returns:
         (n, sites * rank), unit vectors, float32.
     """
-    places = torch.arange(outputs[0].shape[1], device=outputs[0].device)
+    weights = pooling_weights(outputs[0].shape[1], start, lengths, pooling)
+    return functional.normalize(torch.cat([weighted(out, weights) for out in outputs], dim=1), dim=1)
+
+
+def pooling_weights(tokens: int, start: int, lengths: Tensor, pooling: str) -> Tensor:
+    """How much each token counts in its text's vector, (n, tokens), each row's sum 1; arguments as in `pool`."""
+    places = torch.arange(tokens, device=lengths.device)
     ends = (start + lengths).unsqueeze(1)
     inside = (places >= start) & (places < ends)
     if pooling == "last":
         inside = places == ends - 1
-    weights = inside.float() / inside.sum(1, keepdim=True).clamp(min=1)
-    parts = [torch.einsum("ntr,nt->nr", out.float(), weights) for out in outputs]
-    return functional.normalize(torch.cat(parts, dim=1), dim=1)
+    return inside.float() / inside.sum(1, keepdim=True).clamp(min=1)
+
+
+def weighted(output: Tensor, weights: Tensor) -> Tensor:
+    """(n, tokens, d) summed over the tokens by (n, tokens) weights: (n, d), float32."""
+    return torch.einsum("ntr,nt->nr", output.float(), weights)
 
 
 def answer_logits(lm: Any, hidden: Tensor, mask: Tensor, answers: Sequence[int]) -> Tensor:
@@ -189,11 +198,15 @@ class FlipkdStudent(InputModule):
         self.folder = folder
         self.prompt = PairPrompt(tokenizer, settings["template"], settings["answers"], settings["max_length"])
         self._captured = add_lora(lm, weights, settings["scaling"], settings["sites"])
-        self._width = sum(weights[f"base_model.model.{site}.lora_A.weight"].shape[0] for site in settings["sites"])
+        ranks = [weights[f"base_model.model.{site}.lora_A.weight"].shape[0] for site in settings["sites"]]
+        self._width = sum(ranks) if settings.get("read") != "hidden" else lm.get_input_embeddings().weight.shape[1]
 
     @classmethod
     def load(cls, model_name_or_path: str, subfolder: str = "", **kwargs: Any) -> FlipkdStudent:  # pyright: ignore
-        """Load a `student/` folder, or the same as a repository of the hub."""
+        """Load a `student/` folder, or the same as a repository of the hub.
+
+        The base model's own code, where it has any, runs only if the caller trusts it too (`trust_remote_code`).
+        """
         hub = {k: kwargs[k] for k in ("token", "cache_folder", "revision", "local_files_only") if k in kwargs}
         folder = Path(cls.load_dir_path(str(model_name_or_path), subfolder=subfolder, **hub) or model_name_or_path)
         adapter = json.loads((folder / "adapter_config.json").read_text("utf-8"))
@@ -202,12 +215,14 @@ class FlipkdStudent(InputModule):
         base, revision = folder / "base", None
         if not base.is_dir():
             base, revision = adapter["base_model_name_or_path"], adapter.get("revision")
-        trusted = settings.get("trust_remote_code", False)
-        options = {"dtype": settings.get("dtype", "auto")} | (kwargs.get("model_kwargs") or {})
+        # What a folder says of itself is not enough: it may come from anywhere.
+        trusted = bool(settings.get("trust_remote_code") and kwargs.get("trust_remote_code"))
+        options = {"dtype": settings.get("dtype", "auto"), "use_safetensors": True}
+        options |= kwargs.get("model_kwargs") or {}
         lm = AutoModelForCausalLM.from_pretrained(base, revision=revision, trust_remote_code=trusted, **options)
         return cls(
             lm,
-            AutoTokenizer.from_pretrained(folder),
+            AutoTokenizer.from_pretrained(folder, trust_remote_code=trusted),
             load_file(folder / "adapter_model.safetensors"),
             settings,
             json.loads(decision.read_text("utf-8")) if decision.exists() else None,
@@ -232,8 +247,8 @@ class FlipkdStudent(InputModule):
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Add `sentence_embedding`, (n, width) unit vectors, to the features."""
-        self._hidden(features["input_ids"], features["attention_mask"])
-        features["sentence_embedding"] = self._pooled(features["text_lengths"])
+        hidden = self._hidden(features["input_ids"], features["attention_mask"])
+        features["sentence_embedding"] = self._pooled(hidden, features["text_lengths"])
         return features
 
     @torch.inference_mode()
@@ -263,7 +278,7 @@ class FlipkdStudent(InputModule):
             prompts = [*map(self.prompt.pair, a, b), *map(self.prompt.pair, b, a)]
             ids, mask = (tensor.to(device) for tensor in self.prompt.pad(prompts))
             hidden = self._hidden(ids, mask)
-            z = self._pooled(torch.tensor([len(text) for text in (*a, *b)], device=device))
+            z = self._pooled(hidden, torch.tensor([len(text) for text in (*a, *b)], device=device))
             logits = answer_logits(self.lm, hidden, mask, self.prompt.answers)
             probability = logits.softmax(1)[:, 1].view(2, -1).mean(0)
             decoder[rows] = probability.cpu().numpy()
@@ -278,8 +293,9 @@ class FlipkdStudent(InputModule):
     def _hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
         return self.lm.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
 
-    def _pooled(self, lengths: Tensor) -> Tensor:
-        outputs = [self._captured[site] for site in self.settings["sites"]]
+    def _pooled(self, hidden: Tensor, lengths: Tensor) -> Tensor:
+        reads_hidden = self.settings.get("read") == "hidden"
+        outputs = [hidden] if reads_hidden else [self._captured[site] for site in self.settings["sites"]]
         return pool(outputs, len(self.prompt.head), lengths, self.settings["pooling"])
 
 

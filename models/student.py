@@ -10,10 +10,15 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
+from torch.nn import functional
 
-from models.flipkd_student import PairPrompt, answer_logits, pool
+from data.errors import FlipkdError
+from models.flipkd_student import PairPrompt, answer_logits, pooling_weights, weighted
+from models.frozen import blocks_path, upper_blocks
 from models.quiet import quiet
-from models.sites import adapted_layers, linear_layers, select_sites
+from models.sites import adapted_layers, layer_number, linear_layers, select_sites
+from models.soundness import check_loading, check_numbers
+from models.weights import SAFE
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class StudentSpec:
     site_modules: list[str]
     site_last_layers: int | None
     pooling: str
+    read: str = "lora_a"
     trust_remote_code: bool = False
 
 
@@ -40,14 +46,25 @@ class Batch:
 
     Attributes:
         ids, mask: (prompts, tokens). lengths: tokens of each prompt's first text, (prompts,).
+        hidden: the prompts' hidden states at the student's cut, (prompts, tokens, width), if they are kept.
+        pooled: with them, the pooled inputs of the sites below the cut, (prompts, columns).
     """
 
     ids: Tensor
     mask: Tensor
     lengths: Tensor
+    hidden: Tensor | None = None
+    pooled: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(self.ids.to(device), self.mask.to(device), self.lengths.to(device))
+        return Batch(*(None if part is None else part.to(device) for part in vars(self).values()))  # type: ignore[arg-type]
+
+    def part(self, rows: Tensor) -> Batch:
+        """Some of the prompts, cut to the longest of them."""
+        longest = int(self.mask[rows].sum(1).max())
+        given = None if self.hidden is None else self.hidden[rows, :longest]
+        pooled = None if self.pooled is None else self.pooled[rows]
+        return Batch(self.ids[rows, :longest], self.mask[rows, :longest], self.lengths[rows], given, pooled)
 
     @property
     def tokens(self) -> int:
@@ -60,20 +77,36 @@ class Student(nn.Module):
 
     Args:
         lm: the peft model. sites: the layers whose A is the encoder, by full name.
+        read: `lora_a`, or `hidden` for the last hidden states in place of A's outputs; then there are no sites.
         read_only: those of the sites that only read: their B stays 0, and no gradient goes through them into the
             layers below, so that reading every layer costs no backward pass through every layer.
+
+    Attributes:
+        blocks: where the numbered blocks hang.
+        cut: the first block that learns; what is below it never changes (`models.frozen`).
     """
 
     def __init__(
-        self, lm: Any, sites: Sequence[str], prompt: PairPrompt, pooling: str, read_only: Collection[str] = ()
+        self,
+        lm: Any,
+        sites: Sequence[str],
+        prompt: PairPrompt,
+        pooling: str,
+        read_only: Collection[str] = (),
+        read: str = "lora_a",
     ):
         super().__init__()
         self.lm = lm
         self.sites = list(sites)
         self.prompt = prompt
         self.pooling = pooling
+        self.read = read
         self._captured: dict[str, Tensor] = {}
         base = lm.get_base_model()
+        learning = [n for n, m in base.named_modules() if hasattr(m, "lora_B") and n not in read_only]
+        self.cut = min(map(layer_number, learning))
+        self.blocks = blocks_path(learning[0])
+        self._upper = [upper_blocks(base, self.blocks, self.cut)]  # in a list: no module of its own
         for site in self.sites:
             layer = base.get_submodule(site)
             layer.lora_A["default"].register_forward_hook(self._keep(site, site in read_only))
@@ -95,13 +128,33 @@ class Student(nn.Module):
             the answers' logits, (prompts, 2), which mean nothing for a batch of texts.
         """
         base = self.lm.get_base_model()
-        hidden = base.base_model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).last_hidden_state
-        outputs = [self._captured[site] for site in self.sites]
+        if batch.hidden is None:
+            trunk, given = base.base_model, {"input_ids": batch.ids}
+        else:
+            dtype = base.get_input_embeddings().weight.dtype
+            trunk, given = self._upper[0], {"inputs_embeds": batch.hidden.to(dtype)}
+        hidden = trunk(**given, attention_mask=batch.mask, use_cache=False).last_hidden_state
+        return self._pooled(batch, hidden), answer_logits(base, hidden, batch.mask, self.prompt.answers)
+
+    def _pooled(self, batch: Batch, hidden: Tensor) -> Tensor:
+        start = len(self.prompt.head)
+        read = self.sites if batch.hidden is None else [s for s in self.sites if layer_number(s) >= self.cut]
+        outputs = [hidden] if self.read == "hidden" else [self._captured[site] for site in read]
         if torch.is_grad_enabled() and not all(out.requires_grad for out in outputs):
             # Reentrant gradient checkpointing does this, and A would silently learn nothing.
             raise RuntimeError("the encoder's outputs carry no gradient; use non-reentrant gradient checkpointing")
-        z = pool(outputs, len(self.prompt.head), batch.lengths, self.pooling)
-        return z, answer_logits(base, hidden, batch.mask, self.prompt.answers)
+        weights = pooling_weights(batch.ids.shape[1], start, batch.lengths, self.pooling)
+        parts = [weighted(out, weights) for out in outputs]
+        if batch.pooled is not None and len(read) < len(self.sites):
+            below = self.encoders()[: len(self.sites) - len(read)]
+            given = batch.pooled.split([a.shape[1] for a in below], dim=1)
+            parts = [functional.linear(x, a) for x, a in zip(given, below, strict=True)] + parts
+        return functional.normalize(torch.cat(parts, dim=1), dim=1)
+
+    def encoders(self) -> list[Tensor]:
+        """A of every site, in their order: (rank, width of the site's input) each."""
+        base = self.lm.get_base_model()
+        return [base.get_submodule(site).lora_A["default"].weight for site in self.sites]
 
     def adapter(self) -> dict[str, Tensor]:
         """The adapter's tensors under peft's names, on the CPU, copied."""
@@ -121,7 +174,9 @@ def build_student(lm: Any, tokenizer: Any, spec: StudentSpec) -> Student:
     """
     layers = linear_layers(lm)
     adapted = adapted_layers(layers, spec.modules, spec.adapted_last_layers)
-    sites = select_sites(layers, spec.site_modules, spec.site_last_layers)
+    sites = []
+    if spec.read == "lora_a":
+        sites = select_sites(layers, spec.site_modules, spec.site_last_layers)
     read_only = set(sites) - set(adapted)
     lora = LoraConfig(
         task_type="CAUSAL_LM",
@@ -131,18 +186,31 @@ def build_student(lm: Any, tokenizer: Any, spec: StudentSpec) -> Student:
         target_modules=[*adapted, *read_only],
     )
     prompt = PairPrompt(tokenizer, spec.template, spec.answers, spec.max_length)
-    return Student(get_peft_model(lm, lora), sites, prompt, spec.pooling, read_only)
+    return Student(get_peft_model(lm, lora), sites, prompt, spec.pooling, read_only, spec.read)
 
 
 def load_base(folder: Path, *, trust_remote_code: bool = False, dtype: str = "float32") -> tuple[Any, Any]:
-    """The base model and its tokenizer from a folder."""
+    """The base model and its tokenizer from a folder.
+
+    Raises:
+        FlipkdError: weights are missing, of other sizes than the config asks for, or not finite.
+    """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     # For texts of some dozen tokens on a CPU plain attention is a third faster in training than the fused kernel.
     attention = {} if torch.cuda.is_available() else {"attn_implementation": "eager"}
     trusted = {"trust_remote_code": trust_remote_code}
     with quiet():
-        lm = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **trusted, **attention)
+        loading = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, **trusted, **attention, **SAFE, **loading
+        )
+        lm, told = loaded
+        try:
+            check_loading(told)
+            check_numbers(lm)
+        except ValueError as error:
+            raise FlipkdError(f"distill.model: {folder} cannot be used as a student: {error}") from None
         return lm, AutoTokenizer.from_pretrained(folder, **trusted)
 
 

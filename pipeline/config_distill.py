@@ -31,6 +31,10 @@ class Sites(Section):
         default=None, description="The last k layers; all by default. Without an adapter there, A only reads."
     )
     pooling: Literal["mean", "last"] = Field(default="mean", description="Over the text's tokens.")
+    read: Literal["lora_a", "hidden"] = Field(
+        default="lora_a",
+        description="`hidden`, a baseline, reads the last hidden states, not A's outputs, and knows no warm-up.",
+    )
 
 
 class Weights(Section):
@@ -38,7 +42,7 @@ class Weights(Section):
 
     ce: float = Field(default=1.0, ge=0, description="Cross-entropy of the answer word.")
     # L_mcl starts near 10 and the others near 1: unweighted it would own the clipped gradient.
-    mcl: float = Field(default=0.1, ge=0, description="Margin-aware contrastive learning.")
+    mcl: float = Field(default=0.1, ge=0, description="The contrastive term, L_mcl or another.")
     dist: float = Field(default=1.0, ge=0, description="Alignment of student and teacher similarities.")
 
     @model_validator(mode="after")
@@ -49,17 +53,27 @@ class Weights(Section):
 
 
 class Margins(Section):
-    """Constants of L_mcl."""
+    """Constants of L_mcl, and of what else may be the contrastive term."""
 
-    positive: float = Field(default=0.2, ge=0, le=1.57, description="m_pos, radians.")
-    negative: float = Field(default=0.2, ge=0, le=1.57, description="m_neg, radians.")
-    temperature: float = Field(default=0.05, gt=0, le=10, description="tau of the logits.")
+    positive: float = Field(default=0.2, ge=0, le=1.57, description="m_pos, radians; arccse's margin too.")
+    negative: float = Field(default=0.2, ge=0, le=1.57, description="m_neg, radians; kdmcse's margin too.")
+    temperature: float = Field(
+        default=0.05, gt=0, le=10, description="tau of the logits; cosent's scale is 1 / tau, mse has none."
+    )
     intra_epsilon: float = Field(
         default=0.05, ge=0, le=2, description="Pairs closer than this in teacher score are not ordered."
     )
     intra_kappa: float = Field(
         default=0.5, ge=0, le=2, description="Share of the teacher's gap the student must keep."
     )
+
+
+class WarmUp(Section):
+    """The encoder's warm-up: A alone, on activations of the untouched base; costs seconds. Part of L_dist."""
+
+    epochs: int = Field(default=20, ge=0, le=100_000, description="Passes over the distinct texts; 0 for none.")
+    batch_texts: Annotated[int, Field(ge=2)] = Field(default=64, description="Texts per step.")
+    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Peak learning rate.")
 
 
 class Prompt(Section):
@@ -87,15 +101,34 @@ class DistillConfig(Section):
         description=f"{MODEL_NAME[0].upper()}{MODEL_NAME[1:]}.",
     )
     trust_remote_code: bool = Field(default=False, description="Run the model's own code.")
-    objective: Literal["flip", "sft"] = Field(
-        default="flip", description="`sft` is the baseline: cross-entropy alone."
+    objective: Literal["flip", "sft", "infonce", "arccse", "kdmcse", "cosent", "mse", "zero_shot"] = Field(
+        default="flip",
+        description="All others are baselines: `sft` is cross-entropy alone, the rest add that one contrastive "
+        "term by weights.mcl; `zero_shot` trains nothing. contrastive, weights.dist, warm_up, text_epochs and "
+        "soft_targets are flip's alone.",
+    )
+    contrastive: Literal["margin", "infonce", "arccse", "kdmcse", "cosent", "mse"] = Field(
+        default="margin", description="flip's contrastive term; `margin` is L_mcl, the others are the baselines'."
     )
     weights: Weights = Weights()
+    balance: Literal["none", "scale"] = Field(
+        default="none",
+        description="`scale`: each term is divided by its own mean over the last 50 steps before it is weighed.",
+    )
+    soft_targets: Share = Field(
+        default=0.0, description="Share of the teacher's calibrated probability in the answer's target."
+    )
     lora: LoraSettings = LoraSettings()
     sites: Sites = Sites()
     margins: Margins = Margins()
     dist_temperature: float = Field(default=0.05, gt=0, le=10, description="Temperature of L_dist's softmaxes.")
     prompt: Prompt = Prompt()
+    warm_up: WarmUp = WarmUp()
+    keep_activations: bool = Field(
+        default=True,
+        description="Compute what lies below the adapters once and keep it in the store: faster by the share of "
+        "the layers without an adapter, and some kilobytes a token. Without dropout alone.",
+    )
     max_length: int = Field(default=128, ge=4, description="Tokens per text; the rest is cut.")
     text_epochs: float = Field(
         default=4.0,
@@ -107,6 +140,11 @@ class DistillConfig(Section):
     batch_texts: Annotated[int, Field(ge=2)] = Field(default=64, description="Texts per step of those passes.")
     epochs: float = Field(default=2.0, gt=0, le=100, description="Passes over the kept pairs.")
     batch_pairs: Annotated[int, Field(ge=2)] = Field(default=16, description="Pairs per step: two prompts each.")
+    max_tokens: Annotated[int, Field(ge=16)] = Field(
+        default=16384,
+        description="Tokens of one forward pass, padding counted. A larger batch goes through in parts with the "
+        "gradients of the whole (GradCache): the memory of one part, for one forward pass more.",
+    )
     learning_rate: float = Field(default=3e-4, gt=0, le=1, description="Peak learning rate.")
     warmup_ratio: Share = Field(default=0.06, description="Share of the steps that warm up; then linear decay.")
     weight_decay: float = Field(default=0.0, ge=0, le=1, description="AdamW's weight decay.")
@@ -124,3 +162,9 @@ class DistillConfig(Section):
         description="Minutes between checkpoints to resume from.",
         json_schema_extra=not_in_key(),
     )
+
+    @model_validator(mode="after")
+    def _baseline_has_its_term(self) -> DistillConfig:
+        if self.objective not in {"flip", "sft", "zero_shot"} and not self.weights.mcl:
+            raise ValueError(f"the objective {self.objective} is weighed by weights.mcl, which must be above 0")
+        return self

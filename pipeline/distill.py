@@ -14,16 +14,19 @@ from data.errors import FlipkdError
 from data.schema import TRAINING_LOG, write_table
 from models.convert import converted
 from models.flipkd_student import SETTINGS
+from models.frozen import Activations
 from models.names import find_model
-from models.precision import matrix_precision
+from models.precision import matrix_precision, settled
 from models.student import Student, StudentSpec, build_student, load_base
+from pipeline.activations import keep_activations
 from pipeline.config import DistillConfig
-from pipeline.objective import weights
+from pipeline.objective import answer_share, weights
 from pipeline.parallel import train_on_processes
 from pipeline.stages import Context
 from pipeline.store import read_manifest
 from pipeline.training import Training, train
-from pipeline.training_data import read_pairs
+from pipeline.training_data import PairData, read_pairs
+from pipeline.warm_up import encoder_auroc, warm_up
 
 log = logging.getLogger("flipkd.distill")
 
@@ -33,10 +36,14 @@ def run(config: DistillConfig, inputs: Mapping[str, Path], out: Path, context: C
 
     With `processes` above 1 each process trains on batches of its own; in-batch negatives stay within a process.
     """
-    base = converted(find_model(config.model), context.models)
+    found = find_model(config.model)
+    base = converted(found, context.models)
+    precision = settled(config.precision, context.work / "matrix_precision")
     job = {
-        "config": config.model_dump(mode="json"),
+        "config": config.model_dump(mode="json") | {"precision": precision},
         "base": str(base),
+        "identity": found.identity,
+        "activations": str(context.models.parent / "activations"),
         "filtered": str(inputs["filter"] / "filtered.parquet"),
         "embeddings": str(inputs["score"] / "embeddings.parquet"),
         "bounds": _bounds(inputs["filter"]),
@@ -61,13 +68,16 @@ def train_job(job: dict[str, Any], write: bool = True) -> dict[str, Any]:
     dtype = "bfloat16" if autocast else "float32"
     torch.manual_seed(job["seed"])
     lm, tokenizer = load_base(Path(job["base"]), trust_remote_code=config.trust_remote_code, dtype=dtype)
-    student = _build(lm, tokenizer, config)
-    data, dev = read_pairs(Path(job["filtered"]), Path(job["embeddings"]), student.prompt)
+    student = build(lm, tokenizer, config)
+    data, dev = read_pairs(
+        Path(job["filtered"]), Path(job["embeddings"]), student.prompt, calibrated=answer_share(config) > 0
+    )
     with matrix_precision(config.precision) as precision:
         log.info(
             "distill: %d pairs, %s, %d sites, matrix products in %s",
             len(data.targets), config.objective, len(student.sites), precision,
         )  # fmt: skip
+        kept = _prepare_encoder(student, data, dev, config, job, f"{dtype} {precision}")
         result = train(
             student,
             data,
@@ -77,6 +87,7 @@ def train_job(job: dict[str, Any], write: bool = True) -> dict[str, Any]:
             Path(job["work"]),
             seed=job["seed"],
             autocast=autocast,
+            kept=kept,
         )
     summary = _summary(student, result, config, precision) | {"pairs": len(data.targets), "dtype": dtype}
     if write:
@@ -85,7 +96,32 @@ def train_job(job: dict[str, Any], write: bool = True) -> dict[str, Any]:
     return summary
 
 
-def _build(lm: Any, tokenizer: Any, config: DistillConfig) -> Student:
+def _prepare_encoder(
+    student: Student, data: PairData, dev: PairData, config: DistillConfig, job: dict[str, Any], numbers: str
+) -> tuple[Activations, Activations] | None:
+    """Warm the encoder up, and return the activations of train and dev for the steps after it, where kept."""
+    warms = config.warm_up.epochs > 0 and "dist" in weights(config) and bool(student.sites)
+    hidden = config.keep_activations and config.lora.dropout == 0 and student.cut > 0
+    if not warms and not hidden:
+        return None
+    identity = {"base": job["identity"], "numbers": numbers}
+    train_kept, dev_kept = (
+        keep_activations(student, part, Path(job["activations"]), identity, hidden=hidden) for part in (data, dev)
+    )
+    if warms:
+        before = encoder_auroc(student, dev, dev_kept)
+        warm_up(student, data, train_kept, config, job["seed"])
+        after = encoder_auroc(student, dev, dev_kept)
+        log.info("distill: the encoder's warm-up took its dev AUROC from %.3f to %.3f", before, after)
+    return (train_kept, dev_kept) if hidden else None
+
+
+def build(lm: Any, tokenizer: Any, config: DistillConfig) -> Student:
+    """The student that the config describes, untrained: A at random, every B at 0.
+
+    Raises:
+        FlipkdError: a module or layer that the model does not have.
+    """
     spec = StudentSpec(
         template=config.prompt.template,
         answers=config.prompt.answers,
@@ -98,6 +134,7 @@ def _build(lm: Any, tokenizer: Any, config: DistillConfig) -> Student:
         site_modules=config.sites.modules,
         site_last_layers=config.sites.last_layers,
         pooling=config.sites.pooling,
+        read=config.sites.read,
         trust_remote_code=config.trust_remote_code,
     )
     try:
@@ -117,6 +154,7 @@ def _write(out: Path, student: Student, result: Training, config: DistillConfig,
         "answers": list(config.prompt.answers),
         "max_length": config.max_length,
         "sites": student.sites,
+        "read": student.read,
         "pooling": config.sites.pooling,
         "scaling": config.lora.alpha / config.lora.rank,
         "dtype": dtype,

@@ -24,6 +24,8 @@ class Work(NamedTuple):
 
 def steps(data: PairData, config: DistillConfig, processes: int = 1) -> tuple[int, int]:
     """Optimiser steps on texts alone, and on pairs; every process takes a batch in each."""
+    if not weights(config):
+        return 0, 0
     on_texts = config.text_epochs if "dist" in weights(config) else 0.0
     texts, pairs = len(_batches(data, config, "texts", 0, 0)), len(_batches(data, config, "pairs", 0, 0))
     return math.ceil(on_texts * texts / processes), max(1, math.ceil(config.epochs * pairs / processes))

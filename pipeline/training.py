@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ from torch import Tensor
 
 from data.errors import FlipkdError
 from models.checkpoint import load_checkpoint, save_checkpoint, seed_everything
-from models.student import Batch, Student, pair_batch, text_batch
+from models.frozen import Activations
+from models.grad_cache import backward_in_parts, forward_in_parts, parts
+from models.student import Batch, Student
+from pipeline.activations import make_batch
 from pipeline.config import DistillConfig
-from pipeline.objective import pair_terms, text_terms, weights
+from pipeline.objective import pair_terms, shares, text_terms
 from pipeline.progress import progress
 from pipeline.schedule import linear_schedule, plan_work, steps
 from pipeline.training_data import PairData
@@ -56,6 +60,7 @@ def train(
     *,
     seed: int,
     autocast: bool,
+    kept: tuple[Activations, Activations] | None = None,
 ) -> Training:
     """Train the adapter and keep the best one by dev AUROC, resuming from a checkpoint if there is one.
 
@@ -63,6 +68,7 @@ def train(
         bounds: tau_pos and tau_neg of the filter.
         work: folder of the checkpoint.
         autocast: bf16 activations (on a GPU that has them).
+        kept: activations of train and dev below the cut, where they are kept.
 
     Raises:
         FlipkdError: a loss that is not finite.
@@ -92,15 +98,8 @@ def train(
         for kind, epoch, rows in itertools.islice(todo, state.step, None):
             started = time.monotonic()
             model.train()
-            batch = make_batch(student, data, kind, rows).to(accelerator.device)
-            with accelerator.autocast():
-                z, logits = model(batch)
-            if kind == "texts":
-                terms = text_terms(z, data, rows, config)
-            else:
-                terms = pair_terms(z, logits, data, rows, config, bounds)
-            loss = _weighed(terms, config, state.step + 1)
-            accelerator.backward(loss)
+            batch = make_batch(student, data, kind, rows, kept and kept[0]).to(accelerator.device)
+            terms, loss = _backward(accelerator, model, batch, data, kind, rows, config, bounds, state, seed)
             norm = float(accelerator.clip_grad_norm_(parameters, config.max_grad_norm) or 0)
             _check_finite("gradient norm", norm, config, state.step + 1)
             rate = config.learning_rate * linear_schedule(state.step, warm, total)
@@ -111,7 +110,7 @@ def train(
             row["gradient_norm"] = norm
             row["tokens_per_second"] = batch.tokens / (time.monotonic() - started)
             if state.step in evaluate_at:
-                row |= _evaluate(student, dev, config, state)
+                row |= _evaluate(student, dev, config, state, kept and kept[1])
             state.rows.append(row)
             advance(1, note=f"loss {row['loss']:.3f}")
             if config.patience and state.stale >= config.patience:
@@ -120,14 +119,44 @@ def train(
             if time.monotonic() - saved > 60 * config.checkpoint_minutes and accelerator.is_main_process:
                 _save(checkpoint, student, optimizer, state)
                 saved = time.monotonic()
+    if total == 0:  # nothing to learn: the untrained student is measured
+        row = dict.fromkeys(("step", "epoch", "loss", "learning_rate", "gradient_norm", "tokens_per_second"), 0)
+        state.rows.append(row | _evaluate(student, dev, config, state, kept and kept[1]))
     return state
 
 
-def _weighed(terms: dict[str, Tensor], config: DistillConfig, step: int) -> Tensor:
-    share = weights(config)
+def _backward(
+    accelerator: Accelerator,
+    model: torch.nn.Module,
+    batch: Batch,
+    data: PairData,
+    kind: str,
+    rows: np.ndarray,
+    config: DistillConfig,
+    bounds: tuple[float, float],
+    state: Training,
+    seed: int,
+) -> tuple[dict[str, Tensor], Tensor]:
+    """The terms of a step and their weighed sum, whose gradients the parameters then hold."""
+    divided, dropout = parts(batch, config.max_tokens), seed + state.step
+    with accelerator.autocast():
+        if len(divided) == 1:
+            z, logits = model(batch)
+        else:
+            z, logits = forward_in_parts(model, batch, divided, seed=dropout)
+    on_texts = kind == "texts"
+    terms = text_terms(z, data, rows, config) if on_texts else pair_terms(z, logits, data, rows, config, bounds)
+    share = shares(config, terms, state.rows)
     loss = torch.stack([value * share[name] for name, value in terms.items()]).sum()
-    _check_finite("loss", loss.item(), config, step)
-    return loss
+    _check_finite("loss", loss.item(), config, state.step + 1)
+    accelerator.backward(loss)
+    if len(divided) > 1:
+        alone = partial(accelerator.no_sync, model)
+        with accelerator.autocast():
+            backward_in_parts(
+                model, batch, divided, z, logits, seed=dropout, backward=accelerator.backward, unsynchronised=alone
+            )
+    return terms, loss
 
 
 def _check_finite(what: str, value: float, config: DistillConfig, step: int) -> None:
@@ -146,16 +175,10 @@ def _update(optimizer: torch.optim.Optimizer, rate: float) -> None:
     optimizer.zero_grad()
 
 
-def make_batch(student: Student, data: PairData, kind: str, rows: np.ndarray) -> Batch:
-    """The prompts of some texts, or of some pairs in both orders."""
-    if kind == "texts":
-        return text_batch(student.prompt, [data.texts[i] for i in rows])
-    first, second = ([data.texts[i] for i in ids[rows]] for ids in (data.first, data.second))
-    return pair_batch(student.prompt, first, second)
-
-
 @torch.inference_mode()
-def predict(student: Student, pairs: PairData, batch_pairs: int) -> tuple[np.ndarray, np.ndarray]:
+def predict(
+    student: Student, pairs: PairData, batch_pairs: int, kept: Activations | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Decoder probabilities and encoder cosines of pairs, both (n,), longest first."""
     student.eval()
     device = next(student.parameters()).device
@@ -163,16 +186,18 @@ def predict(student: Student, pairs: PairData, batch_pairs: int) -> tuple[np.nda
     order = np.argsort(-np.asarray(pairs.lengths()), kind="stable")
     for begin in range(0, len(order), batch_pairs):
         rows = order[begin : begin + batch_pairs]
-        z, logits = student(make_batch(student, pairs, "pairs", rows).to(device))
+        z, logits = student(make_batch(student, pairs, "pairs", rows, kept).to(device))
         z_a, z_b = z.chunk(2)
         decoder[rows] = logits.softmax(1)[:, 1].view(2, -1).mean(0).cpu().numpy()
         encoder[rows] = (z_a * z_b).sum(1).cpu().numpy()
     return decoder, encoder
 
 
-def _evaluate(student: Student, dev: PairData, config: DistillConfig, state: Training) -> dict[str, float]:
+def _evaluate(
+    student: Student, dev: PairData, config: DistillConfig, state: Training, kept: Activations | None
+) -> dict[str, float]:
     """Measure dev and remember the adapter if it is the best so far."""
-    decoder, encoder = predict(student, dev, 2 * config.batch_pairs)
+    decoder, encoder = predict(student, dev, 2 * config.batch_pairs, kept)
     found = {
         "dev_decoder_auroc": float(roc_auc_score(dev.targets, decoder)),
         "dev_encoder_auroc": float(roc_auc_score(dev.targets, encoder)),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from data.errors import FlipkdError
 from models.flipkd_student import PairPrompt
 from models.objectives.screen import known_together
+from pipeline.metrics import calibrate, fit_calibration
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class PairData:
         targets: 0 or 1, (n,).
         texts: token ids of every distinct text.
         vectors: the teacher's unit vectors of the same texts, (texts, dimension), float32.
+        probabilities: the teacher's probability that a pair matches, (n,), float32; None where nobody asks.
     """
 
     first: np.ndarray
@@ -31,6 +34,15 @@ class PairData:
     targets: np.ndarray
     texts: list[list[int]]
     vectors: np.ndarray
+    probabilities: np.ndarray | None = None
+
+    @cached_property
+    def begins(self) -> np.ndarray:
+        """For each text a prompt that begins with it, (texts,): pair i is prompt i, turned round n + i."""
+        found = np.full(len(self.texts), -1)
+        found[self.second] = len(self.first) + np.arange(len(self.second))
+        found[self.first] = np.arange(len(self.first))
+        return found
 
     def lengths(self) -> list[int]:
         """Tokens of both texts of each pair."""
@@ -46,13 +58,19 @@ class PairData:
         return known_together(self.first[rows].tolist(), self.second[rows].tolist(), self.targets[rows].tolist())
 
 
-def read_pairs(filtered: Path, embeddings: Path, prompt: PairPrompt) -> tuple[PairData, PairData]:
+def read_pairs(
+    filtered: Path, embeddings: Path, prompt: PairPrompt, *, calibrated: bool = False
+) -> tuple[PairData, PairData]:
     """The kept pairs of train, and the labelled pairs of dev (all of them: the filter never touches a measure).
 
+    Args:
+        calibrated: train's pairs get the teacher's probabilities, for soft targets.
+
     Raises:
-        FlipkdError: train has no kept pair, or dev not both labels.
+        FlipkdError: train has no kept pair, or dev not both labels; or train not, where calibrated.
     """
-    rows = pl.read_parquet(filtered, columns=["split", "label", "target", "kept", "text_a_id", "text_b_id"])
+    columns = ["split", "label", "target", "kept", "text_a_id", "text_b_id"]
+    rows = pl.read_parquet(filtered, columns=[*columns, "teacher_score"] if calibrated else columns)
     train = rows.filter((pl.col("split") == "train") & pl.col("kept"))
     dev = rows.filter((pl.col("split") == "dev") & pl.col("label").is_not_null())
     if train.height < 2:
@@ -63,10 +81,29 @@ def read_pairs(filtered: Path, embeddings: Path, prompt: PairPrompt) -> tuple[Pa
         raise FlipkdError(
             f"{filtered}: dev needs pairs of both labels to choose the best adapter; add labelled dev pairs"
         )
-    return _pair_data(train, "target", embeddings, prompt), _pair_data(dev, "label", embeddings, prompt)
+    data = pair_data(train, "target", embeddings, prompt)
+    if calibrated:
+        data = replace(data, probabilities=_probabilities(rows.filter(split="train"), filtered))
+    return data, pair_data(dev, "label", embeddings, prompt)
 
 
-def _pair_data(rows: pl.DataFrame, target: str, embeddings: Path, prompt: PairPrompt) -> PairData:
+def _probabilities(train: pl.DataFrame, filtered: Path) -> np.ndarray:
+    """The teacher's probability that each kept pair matches, by Platt scaling on all labelled pairs of train.
+
+    Those that the filter left out count too: without them the bounds would cut the classes apart, and the teacher
+    would look surer than it is.
+    """
+    labelled = train.drop_nulls("label")
+    if labelled["label"].n_unique() < 2:
+        raise FlipkdError(
+            f"{filtered}: distill.soft_targets needs training pairs of both labels, to turn the teacher's score "
+            "into a probability; add labelled pairs or set it to 0"
+        )
+    fitted = fit_calibration(labelled["label"].to_numpy(), labelled["teacher_score"].to_numpy())
+    return calibrate(fitted, train.filter("kept")["teacher_score"].to_numpy()).astype(np.float32)
+
+
+def pair_data(rows: pl.DataFrame, target: str, embeddings: Path, prompt: PairPrompt) -> PairData:
     used = pl.concat([rows["text_a_id"], rows["text_b_id"]]).unique().sort()
     table = pl.scan_parquet(embeddings).filter(pl.col("text_id").is_in(used.implode())).sort("text_id").collect()
     if table.height != len(used):

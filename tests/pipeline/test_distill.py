@@ -65,6 +65,8 @@ def job(folder: Path, base: Path, **changes: Any) -> dict[str, Any]:
     return {
         "config": DistillConfig(**(settings | changes)).model_dump(mode="json"),
         "base": str(base),
+        "identity": "sha256:tiny",
+        "activations": str(folder / "activations"),
         "filtered": str(folder / "filtered.parquet"),
         "embeddings": str(folder / "embeddings.parquet"),
         "bounds": [0.3, 0.7],
@@ -176,3 +178,16 @@ def test_linear_schedule_rises_then_falls_to_zero():
     assert shares[:4] == [0.25, 0.5, 0.75, 1.0]
     assert shares[10] == 0
     assert all(a > b for a, b in itertools.pairwise(shares[3:]))
+
+
+def test_a_divided_batch_trains_the_same_student(base: Path, tmp_path: Path):
+    plain = {"lora": {"rank": 8, "alpha": 16}, "epochs": 1, "text_epochs": 1}
+    train_job(job(tmp_path / "whole", base, **plain))
+    train_job(job(tmp_path / "divided", base, **plain, max_tokens=64))
+    whole, divided = (training_log(tmp_path / name) for name in ("whole", "divided"))
+    for column in ("loss", "ce", "mcl", "dist", "gradient_norm"):
+        np.testing.assert_allclose(
+            divided[column].drop_nulls().to_numpy()[:10], whole[column].drop_nulls().to_numpy()[:10], rtol=2e-3
+        )
+    found = adapter(tmp_path / "divided")
+    assert all(np.allclose(found[name], a, atol=3e-3) for name, a in adapter(tmp_path / "whole").items())

@@ -1,0 +1,226 @@
+"""How fast the student trains: flipkd's loop against a plain transformers Trainer with peft, on one objective.
+
+    python benchmarks/distill_throughput.py --pairs 256 --steps 6
+
+All train the packaged SmolLM2-135M on the FAQ sample that ships with flipkd, with the same objective (L_ce, L_mcl,
+L_dist), rank, batch of pairs and adapters, in one process one after the other:
+
+- `plain`: transformers' Trainer, random batches padded to their longest prompt, logits of every token, as a script
+  on these libraries would do it;
+- `flipkd`: batches of like length, logits at the answer alone;
+- `kept`: as that, with what lies below the adapters computed once before (its cost is printed apart).
+
+Printed are real tokens per second (padding not counted), and the share of the machine's own peak of matrix
+products, measured at the student's shapes in the precision that was used, that the useful work comes to. Useful
+are the products that a step cannot do without: forward of what is computed, backward through what stands above an
+adapter, once for each real token.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.convert import converted
+from models.names import find_model
+from models.precision import matrix_precision
+from models.student import Batch, Student, StudentSpec, build_student, load_base, pair_batch
+from pipeline.activations import keep_activations, make_batch
+from pipeline.config import DistillConfig
+from pipeline.objective import pair_terms, weights
+from pipeline.schedule import plan_work
+from pipeline.training_data import PairData
+
+BOUNDS = (0.5, 0.9)
+
+
+def sample(prompt: Any, count: int) -> PairData:
+    """Pairs of the FAQ sample: half of one entry, half of two; teacher vectors at random, which cost the same."""
+    import polars as pl
+
+    rows = pl.read_csv(Path(__file__).parents[1] / "data/sample/faq.csv")
+    texts, entries = rows["text"].to_list(), rows.select(pl.exclude("text")).to_series().to_list()
+    random = np.random.default_rng(0)
+    first = random.integers(len(texts), size=count)
+    second = (first + 1 + random.integers(5, size=count)) % len(texts)
+    targets = np.array([entries[a] == entries[b] for a, b in zip(first, second, strict=True)], dtype=np.int64)
+    vectors = random.normal(size=(len(texts), 64)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return PairData(first, second, targets, prompt.texts(texts), vectors)
+
+
+def new_student(base: Path, last_layers: int | None, rank: int) -> Student:
+    torch.manual_seed(0)
+    lm, tokenizer = load_base(base)
+    return build_student(lm, tokenizer, spec_of(last_layers, rank))
+
+
+def spec_of(last_layers: int | None, rank: int) -> StudentSpec:
+    prompt = DistillConfig().prompt
+    return StudentSpec(
+        template=prompt.template,
+        answers=prompt.answers,
+        max_length=128,
+        rank=rank,
+        alpha=2 * rank,
+        dropout=0.0,
+        modules="all-linear",
+        adapted_last_layers=last_layers,
+        site_modules=["q_proj"],
+        site_last_layers=last_layers,
+        pooling="mean",
+    )
+
+
+def loss_of(
+    student: Student, batch: Batch, data: PairData, rows: np.ndarray, config: DistillConfig
+) -> torch.Tensor:
+    z, logits = student(batch)
+    terms, share = pair_terms(z, logits, data, rows, config, BOUNDS), weights(config)
+    return torch.stack([terms[name] * share[name] for name in terms]).sum()
+
+
+def plain(student: Student, data: PairData, config: DistillConfig, steps: int) -> tuple[int, float]:
+    """Tokens and seconds of a Trainer whose model computes all logits and whose batches are random."""
+    from transformers import Trainer, TrainerCallback, TrainingArguments
+
+    class Rows(torch.utils.data.Dataset[int]):
+        def __len__(self) -> int:
+            return len(data.targets)
+
+        def __getitem__(self, index: int) -> int:
+            return index
+
+    tokens: list[int] = []
+    starts: list[float] = []
+
+    class Plain(Trainer):
+        def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> torch.Tensor:
+            rows = inputs["rows"].numpy()
+            first, second = ([data.texts[i] for i in ids[rows]] for ids in (data.first, data.second))
+            batch = pair_batch(student.prompt, first, second)
+            tokens.append(batch.tokens)
+            every = student.lm(input_ids=batch.ids, attention_mask=batch.mask).logits
+            last = every[torch.arange(len(batch.mask)), batch.mask.sum(1) - 1][:, student.prompt.answers]
+            z = student._pooled(batch, every)
+            terms, share = pair_terms(z, last, data, rows, config, BOUNDS), weights(config)
+            return torch.stack([terms[name] * share[name] for name in terms]).sum()
+
+    class Clock(TrainerCallback):
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            starts.append(time.perf_counter())
+
+    def collate(rows: list[int]) -> dict[str, torch.Tensor]:
+        return {"rows": torch.tensor(rows)}
+
+    with TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            folder,
+            per_device_train_batch_size=config.batch_pairs,
+            max_steps=steps + 1,
+            learning_rate=1e-4,
+            report_to=[],
+            save_strategy="no",
+            logging_strategy="no",
+            remove_unused_columns=False,
+            disable_tqdm=True,
+            use_cpu=not torch.cuda.is_available(),
+        )
+        trainer = Plain(student, arguments, train_dataset=Rows(), data_collator=collate, callbacks=[Clock()])
+        trainer.train()
+    return sum(tokens[1:]), time.perf_counter() - starts[1]
+
+
+def ours(
+    student: Student, data: PairData, config: DistillConfig, steps: int, make: Callable[[np.ndarray], Batch]
+) -> tuple[int, float]:
+    """Tokens and seconds of flipkd's steps."""
+    optimizer = torch.optim.AdamW([p for p in student.parameters() if p.requires_grad], lr=1e-4)
+    student.train()
+    tokens, started = 0, 0.0
+    for number, work in enumerate(plan_work(data, config, 0, 1, 0)):
+        if number == 1:  # the first step allocates
+            started, tokens = time.perf_counter(), 0
+        if number > steps:
+            break
+        batch = make(work.rows)
+        loss_of(student, batch, data, work.rows, config).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        tokens += batch.tokens
+    return tokens, time.perf_counter() - started
+
+
+def peak(width: int, wide: int) -> float:
+    """FLOP per second of a product of the student's shapes, the best of several."""
+    a, b = torch.randn(2048, width), torch.randn(wide, width)
+    best = 0.0
+    for _ in range(12):
+        started = time.perf_counter()
+        torch.nn.functional.linear(a, b)
+        best = max(best, 2 * 2048 * width * wide / (time.perf_counter() - started))
+    return best
+
+
+def useful(student: Student, kept: bool) -> float:
+    """FLOP for each real token: 2 for each parameter of a block forward, and 2 backward above the cut."""
+    base = student.lm.get_base_model()
+    blocks = base.get_submodule(student.blocks)
+    sizes = [sum(p.numel() for n, p in block.named_parameters() if "lora" not in n) for block in blocks]
+    return 2.0 * (sum(sizes[student.cut if kept else 0 :]) + sum(sizes[student.cut :]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--rank", type=int, default=16)
+    parser.add_argument("--last-layers", type=int, default=10)
+    parser.add_argument("--model", default=DistillConfig().model)
+    options = parser.parse_args()
+    config = DistillConfig(text_epochs=0, epochs=100)
+    with TemporaryDirectory() as scratch:
+        base = converted(find_model(options.model), Path(scratch) / "models")
+        found: dict[str, float] = {}
+        for precision in ("fp32", "auto"):
+            for name in ("plain", "flipkd", "kept"):
+                if (name, precision) == ("plain", "auto"):
+                    continue  # a script leaves torch's default
+                student = new_student(base, options.last_layers, options.rank)
+                data = sample(student.prompt, options.pairs)
+                with matrix_precision(precision) as chosen:
+                    top = peak(student.lm.config.hidden_size, student.lm.config.intermediate_size)
+                    note = ""
+                    if name == "plain":
+                        tokens, seconds = plain(student, data, config, options.steps)
+                    else:
+                        kept = None
+                        if name == "kept":
+                            started = time.perf_counter()
+                            identity = {"base": str(base), "numbers": chosen}
+                            kept = keep_activations(student, data, Path(scratch) / chosen, identity, hidden=True)
+                            note = f"; keeping took {time.perf_counter() - started:.1f} s"
+
+                        def make(rows: np.ndarray, s: Any = student, d: Any = data, k: Any = kept) -> Batch:
+                            return make_batch(s, d, "pairs", rows, k)
+
+                        tokens, seconds = ours(student, data, config, options.steps, make)
+                    share = useful(student, name == "kept") * tokens / seconds / top
+                title = f"{name}, {chosen}"
+                found[title] = tokens / seconds
+                speed = f"{tokens / seconds:.0f} tokens/s, {share:.0%} of a peak of {top / 1e9:.0f} GFLOP/s"
+                print(f"{title}: {speed}{note}", flush=True)
+        plain_speed = found["plain, fp32"]
+        for title, speed in found.items():
+            print(f"ratio {title} / plain, fp32: {speed / plain_speed:.2f}")
+
+
+if __name__ == "__main__":
+    main()
