@@ -2,8 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+# Of `make server`: what its deployments run, and the port on 127.0.0.1.
+CONFIG ?= demo
+PORT ?= 4200
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint licences audit server clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -15,10 +18,23 @@ demo: $(INSTALLED)  ## install into .venv, run the pipeline on the FAQ sample, p
 test: $(INSTALLED)  ## install into .venv, run all tests
 	$(BIN)/python -m pytest
 
-lint: $(INSTALLED)  ## style, formatting, types
+lint: $(INSTALLED)  ## style, formatting, types, the dependencies' licences
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	@$(BIN)/pip-licenses > .venv/licences.md || { \
+	  echo "A dependency has a licence that is not in pyproject.toml, [tool.pip-licenses] allow-only."; exit 1; }
+
+licences: $(INSTALLED)  ## list the dependencies with their licences
+	$(BIN)/pip-licenses
+
+audit: $(INSTALLED)  ## ask the vulnerability database about the pinned versions (needs the network)
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/python -m pip install --quiet pip-audit
+	.venv/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
+
+server: $(INSTALLED)  ## Prefect's server, a worker, the deployments, until Ctrl-C (CONFIG=config.yaml PORT=4200)
+	$(BIN)/flipkd serve $(CONFIG) --port $(PORT)
 
 clean:  ## remove .venv and the artifact store .flipkd
 	rm -rf .venv .flipkd

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.errors import FlipkdError
-from data.locate import PACKAGE, digest, package_path
+from data.locate import PACKAGE, digest, package_path, user_path
+from models.weights import check_weights
 
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?")
 # What a model folder may be loaded from. Pickled weights (.bin, .pt) are left out on purpose.
@@ -48,7 +49,7 @@ def find_model(name: str, *, download: bool = True) -> FoundModel:
     """
     if name.startswith(PACKAGE):
         return _local(name, package_path(name))
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.exists():
         return _local(name, path)
     if name.startswith((".", "/", "~")) or name.endswith(".gguf") or not HUB_ID.fullmatch(name):
@@ -58,21 +59,10 @@ def find_model(name: str, *, download: bool = True) -> FoundModel:
 
 def _local(name: str, path: Path) -> FoundModel:
     if path.is_dir():
-        _check_weights(name, path)
+        check_weights(name, path)
     elif path.suffix != ".gguf":
         raise FlipkdError(f"{name}: a file that is not .gguf; name the model's folder instead")
     return FoundModel(name, path, f"sha256:{digest(path)}")
-
-
-def _check_weights(name: str, folder: Path) -> None:
-    if any(folder.rglob("*.safetensors")):
-        return
-    pickled = next((p.name for p in folder.rglob("*") if p.suffix in {".bin", ".pt", ".pth", ".ckpt"}), None)
-    if pickled:
-        raise FlipkdError(
-            f"{name}: has only pickled weights ({pickled}), which can run code; convert to safetensors"
-        )
-    raise FlipkdError(f"{name}: the folder {folder} holds no *.safetensors, so it is not a model folder")
 
 
 def _from_hub(name: str, download: bool) -> FoundModel:
@@ -82,10 +72,11 @@ def _from_hub(name: str, download: bool) -> FoundModel:
     repo, _, revision = name.partition("@")
     try:
         folder = Path(snapshot_download(repo, revision=revision or None, local_files_only=True))
-        _check_weights(name, folder)
-    except (LocalEntryNotFoundError, FlipkdError):
+        check_weights(name, folder)
+    except (LocalEntryNotFoundError, FlipkdError) as error:  # the cache may hold a part of it, from another tool
         if not download:
-            raise FlipkdError(f"{name}: not in the local hub cache") from None
+            reason = str(error) if isinstance(error, FlipkdError) else f"{name}: not in the local hub cache"
+            raise FlipkdError(reason) from None
         try:
             folder = Path(snapshot_download(repo, revision=revision or None, allow_patterns=DOWNLOADED))
         except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
@@ -93,5 +84,5 @@ def _from_hub(name: str, download: bool) -> FoundModel:
             raise FlipkdError(
                 f"{name}: neither a local folder nor in the hub's cache, and the hub did not give it: {reason}"
             ) from None
-        _check_weights(name, folder)
+        check_weights(name, folder)
     return FoundModel(name, folder, f"hub:{repo}@{folder.name}")

@@ -6,6 +6,8 @@ import logging
 import sys
 import warnings
 
+from pipeline.visible import visible
+
 LIBRARIES = (
     "torch",
     "transformers",
@@ -44,7 +46,7 @@ class Line(logging.Handler):
             text = f"{self._time(record)}  {mark}{record.getMessage()}"
             if record.exc_info:
                 text += "\n" + logging.Formatter().formatException(record.exc_info)
-            sys.stderr.write(text + "\n")
+            sys.stderr.write(visible(text) + "\n")
             sys.stderr.flush()
         except Exception:  # a broken stderr must not stop the work
             self.handleError(record)

@@ -1,0 +1,162 @@
+"""The HTML report shows every text of the data as text, to a parser and in a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from flows.publish import filter_markdown
+from flows.summary import summary_markdown
+from pipeline.report import write_report
+from pipeline.store import read_manifest
+from tests.safety.conftest import HOSTILE, NAME, Watched
+
+POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
+# What the template and the drawings are made of: nothing that runs, loads or leads elsewhere.
+TAGS = {
+    "html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "p", "div", "span", "small", "b", "code",
+    "pre", "table", "thead", "tbody", "tr", "th", "td", "figure", "article", "details", "summary", "svg", "g",
+    "path", "use", "defs", "clippath", "rect", "text", "line",
+}  # fmt: skip
+ATTRIBUTES = {
+    "lang", "charset", "name", "content", "http-equiv", "type", "class", "scope", "role", "aria-label", "dir",
+    "open", "id", "style", "d", "transform", "x", "y", "width", "height", "viewbox", "xmlns", "xmlns:xlink",
+    "version", "clip-path", "xlink:href",
+}  # fmt: skip
+
+
+class Parsed(HTMLParser):
+    """Tags, attributes and texts of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: set[str] = set()
+        self.attributes: set[tuple[str, str]] = set()
+        self.text = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {(name, value or "") for name, value in attrs}
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def report(watched: Watched) -> str:
+    return (watched.artifact("export") / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def hostile_report(watched: Watched, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same report, with something hostile in every string that could come from a file or a config."""
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    export = watched.artifact("export")
+    metrics = json.loads((export / "metrics.json").read_text(encoding="utf-8"))
+    hostile = "".join(HOSTILE)
+    rows = pl.read_parquet(export / "predictions.parquet").head(3).with_columns(pl.lit(hostile).alias("source"))
+    stages = [stage for stage in metrics["artifacts"] if stage != "export"]
+    write_report(
+        path,
+        metrics=metrics,
+        split="test",
+        examples=rows.to_dicts(),
+        figures={file.stem: file.read_text(encoding="utf-8") for file in (export / "figures").glob("*.svg")},
+        manifests={stage: poisoned(read_manifest(watched.artifact(stage)).model_dump()) for stage in stages},
+        models={"teacher": hostile, hostile: "student"},
+        bounds={hostile: 0.5},
+    )
+    return path.read_text(encoding="utf-8")
+
+
+def poisoned(value: Any) -> Any:
+    """Plain data with something hostile for each text in it, keys too (but those that the template asks for)."""
+    if isinstance(value, dict):
+        return {key: poisoned(inner) for key, inner in value.items()} | {HOSTILE[0]: HOSTILE[6]}
+    if isinstance(value, list):
+        return [poisoned(inner) for inner in value]
+    return "".join(HOSTILE) if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("which", ["report", "hostile_report"])
+def test_a_parser_finds_the_texts_and_no_element_of_theirs(which: str, request: pytest.FixtureRequest) -> None:
+    page = Parsed(request.getfixturevalue(which))
+    assert page.tags <= TAGS, page.tags - TAGS
+    assert {name for name, _ in page.attributes} <= ATTRIBUTES, {name for name, _ in page.attributes} - ATTRIBUTES
+    assert all(value.startswith("#") for name, value in page.attributes if name == "xlink:href")
+    assert "pwned" not in "".join(value for _, value in page.attributes)
+    assert NAME in page.text if which == "report" else all(one in page.text for one in HOSTILE)
+
+
+def test_every_pair_of_test_stands_there_as_it_is(watched: Watched, report: str) -> None:
+    text = Parsed(report).text
+    rows = pl.read_parquet(watched.artifact("export") / "predictions.parquet").filter(split="test")
+    assert rows.height > 5
+    assert all(row["text_a"] in text and row["text_b"] in text for row in rows.to_dicts())
+
+
+def test_the_policy_lets_nothing_run_or_load(report: str) -> None:
+    found = POLICY.search(report)
+    assert found
+    assert "default-src 'none'" in found.group()
+    assert "script-src" not in found.group()
+
+
+def test_in_a_browser_nothing_runs(report: str, hostile_report: str, tmp_path: Path) -> None:
+    """Escaping alone holds, so the policy is taken out; that the browser would run it is shown by a raw page."""
+    raw = f"<html><head><title>plain</title></head><body>{HOSTILE[1]}{HOSTILE[0]}</body></html>"
+    pages = {"raw": raw, "report": POLICY.sub("", report), "hostile": POLICY.sub("", hostile_report)}
+    # The policy holds too: a script that somehow got in does not run.
+    pages["policy"] = report.replace("</main>", f"{HOSTILE[0]}{HOSTILE[1]}</main>")
+    titles = {name: browser_title(tmp_path / f"{name}.html", html) for name, html in pages.items()}
+    assert titles.pop("raw") == "pwned"
+    assert all(title.startswith("flipkd report ") for title in titles.values()), titles
+
+
+def browser_title(path: Path, html: str) -> str:
+    """The title of a page once its scripts, if any, have run."""
+    command = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if command is None:
+        pytest.skip("no browser (chromium or google-chrome) is installed; the parser's tests have run")
+    path.write_text(html, encoding="utf-8")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000"]
+    done = subprocess.run(
+        [command, *options, f"--user-data-dir={path.parent / 'profile'}", "--dump-dom", path.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    found = re.search(r"<title>([^<]*)</title>", done.stdout)
+    if found is None:
+        pytest.skip(f"the browser gave no page: {done.stderr[-300:]}")
+    return found.group(1)
+
+
+def test_markdown_on_prefect_s_page_stays_in_its_fence(watched: Watched) -> None:
+    """JSON keeps a line break in a text as two letters, so no line of it can end the fence."""
+    manifest = read_manifest(watched.artifact("filter"))
+    poison = manifest.model_copy(update={"summary": poisoned(manifest.summary)})
+    lines = filter_markdown(poison).splitlines()
+    fences = [number for number, line in enumerate(lines) if line.lstrip().startswith("```")]
+    assert len(fences) == 2
+    assert fences[1] == len(lines) - 1
+    assert "pwned" not in "\n".join(lines[: fences[0]])
+
+
+def test_an_error_s_text_on_prefect_s_page_stays_code() -> None:
+    """A failed run's message may hold a row of the data; each line of it is indented, which makes it code."""
+    page = summary_markdown("flip", "Failed", "row 3:\n" + "\n".join(HOSTILE), [])
+    told = [line for line in page.splitlines() if "pwned" in line or "javascript" in line]
+    assert len(told) >= len(HOSTILE)
+    assert all(line.startswith("    ") for line in told)
