@@ -66,7 +66,11 @@ class PromoteConfig(Section):
     tolerance: Share = Field(default=0.01, description="So much worse the new student may be.")
     evidence: Literal["difference", "interval"] = Field(
         default="difference",
-        description="What must stay above -tolerance: the difference itself, or the low end of its 95 % interval.",
+        description="What must not lie below -tolerance: the difference itself, or the low end of its 95 % "
+        "interval.",
+    )
+    minimum_pairs: int = Field(
+        default=30, ge=2, description="With fewer pairs to compare on there is no verdict, and no promotion."
     )
     otherwise: Literal["complete", "fail"] = Field(
         default="complete", description="How a run ends whose student was not promoted under `auto`."
