@@ -4,6 +4,10 @@ Writes `embeddings.parquet` (`text_id`, `text`, `embedding`) and `scores.parquet
 `teacher_score`, `text_a_id`, `text_b_id`). Pairs keep their order. A text is its exact string; `text_id` counts
 texts in order of first appearance (first row's `text_a`, its `text_b`, second row's `text_a`, ...), so it depends
 on the pairs alone. The file metadata under the key `flipkd` says which teacher wrote the vectors.
+
+Texts that this very teacher has embedded in an earlier run are taken from the store (`pipeline.embedding_cache`).
+A text's vector does not depend on the texts beside it (`models.fixed_shapes`), so on one machine the rows are the
+same to the bit with and without the cache, and after a kill.
 """
 
 from __future__ import annotations
@@ -23,8 +27,10 @@ from sklearn.metrics import roc_auc_score
 
 from data.errors import FlipkdError
 from data.schema import ROW_GROUP_ROWS, SCORES, embeddings_schema, with_metadata, writer
+from models.fixed_shapes import setting
 from models.teacher import cosine, describe, load_teacher
 from pipeline.config import ScoreConfig
+from pipeline.embedding_cache import add, open_cache
 from pipeline.score_checks import check_embeddings, check_files, check_scores
 from pipeline.shards import blocks, embed_in_shards
 from pipeline.stages import Context
@@ -46,7 +52,13 @@ def run(config: ScoreConfig, inputs: Mapping[str, Path], out: Path, context: Con
     if not texts:
         raise FlipkdError(f"score: {pairs} holds no pairs")
     told = json.loads((inputs["teach"] / "metrics.json").read_text(encoding="utf-8"))["teacher"]
-    teacher = load_teacher(inputs["teach"] / "teacher", trust_remote_code=told["trust_remote_code"])
+    folder = inputs["teach"] / "teacher"
+    teacher = load_teacher(folder, trust_remote_code=told["trust_remote_code"])
+    cache = None
+    # A teacher's own code may lie outside of its folder, so the folder's digest does not say what it computes.
+    if context.embeddings is not None and not told["trust_remote_code"]:
+        how = setting(teacher, config.batch_size)
+        cache = open_cache(context.embeddings, folder, inputs["teach"].name, how)
     metadata = {
         "teacher": {
             "key": inputs["teach"].name,
@@ -56,15 +68,19 @@ def run(config: ScoreConfig, inputs: Mapping[str, Path], out: Path, context: Con
         }
     }
     started = time.monotonic()
-    vectors = embed_in_shards(
+    vectors, computed = embed_in_shards(
         teacher,
         texts,
         context.work / "shards",
         batch_size=config.batch_size,
         shard_texts=config.shard_texts,
+        cache=cache,
     )
     seconds = time.monotonic() - started
     mean_cosine = check_embeddings(vectors, texts)
+    if cache is not None:
+        log.info("score: %d texts embedded, %d taken from earlier runs", len(computed), len(texts) - len(computed))
+        add(cache, texts, vectors, computed, context.work)
     write_embeddings(out / "embeddings.parquet", texts, vectors, metadata)
     write_scores(out / "scores.parquet", pairs, texts, vectors, metadata)
     check_files(pairs, out / "scores.parquet", out / "embeddings.parquet")
@@ -72,6 +88,9 @@ def run(config: ScoreConfig, inputs: Mapping[str, Path], out: Path, context: Con
         "texts": len(texts),
         **summary(out / "scores.parquet"),
         "mean_cosine_of_different_texts": mean_cosine,
+        "texts_embedded": len(computed),
+        "texts_reused": len(texts) - len(computed),
+        "embedding_seconds": round(seconds, 3),
         "texts_per_second": round(len(texts) / max(seconds, 1e-9), 1),
     }
 

@@ -11,7 +11,10 @@ from pathlib import Path
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from models.teacher import dimension, embed, several_gpus
+from models.fixed_shapes import embed_fixed
+from models.teacher import dimension, several_gpus
+from pipeline.disk import take_room
+from pipeline.embedding_cache import EmbeddingCache, fill
 from pipeline.progress import progress
 from pipeline.store import make_folder
 
@@ -19,33 +22,56 @@ log = logging.getLogger("flipkd.score")
 
 
 def embed_in_shards(
-    teacher: SentenceTransformer, texts: Sequence[str], folder: Path, *, batch_size: int, shard_texts: int
-) -> np.ndarray:
-    """Embed texts, longest first, a shard at a time.
+    teacher: SentenceTransformer,
+    texts: Sequence[str],
+    folder: Path,
+    *,
+    batch_size: int,
+    shard_texts: int,
+    cache: EmbeddingCache | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Embed the texts that are not cached, longest first, a shard at a time.
 
     Args:
         texts: n distinct texts.
         folder: scratch space of this teacher and these pairs; shards that are there are not computed again.
-        batch_size: texts per forward pass.
+        batch_size: see `models.fixed_shapes.embed_fixed`.
         shard_texts: texts per shard.
+        cache: of this teacher; it is only read.
 
     Returns:
-        A memory-mapped float32 (n, d) in `folder`, row i for text i.
+        A memory-mapped float32 (n, d) in `folder`, row i for text i, and int64 (m,): rows that were not cached.
     """
     make_folder(folder)
-    order = np.argsort([-len(text) for text in texts], kind="stable")
-    shards = [order[start : start + shard_texts] for start in range(0, len(order), shard_texts)]
     matrix = np.lib.format.open_memmap(
         folder / "embeddings.npy", mode="w+", dtype=np.float32, shape=(len(texts), dimension(teacher))
     )
-    with progress("embedding", len(texts), "texts") as advance, several_gpus(teacher) as pool:
+    take_room(folder / "embeddings.npy")
+    missing = np.arange(len(texts)) if cache is None else np.flatnonzero(~fill(cache, texts, matrix))
+    if len(missing):
+        order = missing[np.argsort([-len(texts[int(row)]) for row in missing], kind="stable")]
+        shards = [order[rows] for rows in blocks(len(order), shard_texts)]
+        _embed_shards(teacher, texts, folder, shards, matrix, batch_size)
+    return matrix, missing
+
+
+def _embed_shards(
+    teacher: SentenceTransformer,
+    texts: Sequence[str],
+    folder: Path,
+    shards: Sequence[np.ndarray],
+    matrix: np.ndarray,
+    batch_size: int,
+) -> None:
+    total = sum(map(len, shards))
+    with progress("embedding", total, "texts") as advance, several_gpus(teacher) as pool:
         reused = 0
         for number, rows in enumerate(shards):
             batch = [texts[int(row)] for row in rows]
             path = folder / f"shard-{number:06d}-{digest(batch)}.npy"
             vectors = read_shard(path, (len(batch), matrix.shape[1]))
             if vectors is None:
-                vectors = embed(teacher, batch, batch_size=batch_size, advance=advance, pool=pool)
+                vectors = embed_fixed(teacher, batch, batch_size=batch_size, advance=advance, pool=pool)
                 write_shard(path, vectors)
             else:
                 reused += 1
@@ -53,7 +79,6 @@ def embed_in_shards(
             matrix[rows] = vectors
     if reused:
         log.info("score: %d of %d shards were there from a run that was cut off", reused, len(shards))
-    return matrix
 
 
 def digest(texts: Sequence[str]) -> str:

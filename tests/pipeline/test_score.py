@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ from sklearn.metrics import roc_auc_score
 
 from data.errors import FlipkdError
 from data.schema import SCORES, embeddings_schema, read_metadata
-from pipeline.config import ScoreConfig
+from pipeline import teach as teach_stage
+from pipeline.config import ScoreConfig, TeachConfig
 from pipeline.score import distinct_texts, run
 from tests.teacher_half import context, untuned, word_pairs, write_pairs
 from tests.tiny import tiny_teacher
@@ -135,7 +138,7 @@ def test_same_rows_again_and_after_a_kill(
     from pipeline import shards
 
     folder, _ = scored
-    plain, calls = shards.embed, []
+    plain, calls = shards.embed_fixed, []
 
     def dying(*args: Any, **how: Any) -> np.ndarray:
         calls.append(len(args[1]))
@@ -143,7 +146,7 @@ def test_same_rows_again_and_after_a_kill(
             raise KeyboardInterrupt
         return plain(*args, **how)
 
-    monkeypatch.setattr(shards, "embed", dying)
+    monkeypatch.setattr(shards, "embed_fixed", dying)
     with pytest.raises(KeyboardInterrupt):
         _score(tmp_path, folder / "prepare", folder / "teach", shard_texts=50, batch_size=16)
     assert not list((tmp_path / "out").iterdir())
@@ -178,6 +181,10 @@ def _make_constant(weights: dict[str, torch.Tensor]) -> None:
             weight.fill_(1)
 
 
+def _change_a_little(weights: dict[str, torch.Tensor]) -> None:
+    next(weight for name, weight in weights.items() if "word_embeddings" in name).mul_(1.001)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"), [(_fill_with_nan, "NaN or infinity"), (_make_constant, "one and the same vector")]
 )
@@ -191,3 +198,109 @@ def test_a_broken_teacher_stops_the_run(
 def test_no_pairs(scored: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     with pytest.raises(FlipkdError, match="holds no pairs"):
         _score(tmp_path, write_pairs(tmp_path / "prepare", []), scored[0] / "teach")
+
+
+# ------------------------------------------------------------------------------------- embeddings of earlier runs
+
+
+def _night(folder: Path, store: Path, pairs: Path, teach: Path, **settings: Any) -> dict[str, Any]:
+    (folder / "out").mkdir(parents=True)
+    inputs = {"prepare": pairs, "teach": teach}
+    where = dataclasses.replace(context(folder), embeddings=store / "embeddings")
+    return run(ScoreConfig.model_validate(settings), inputs, folder / "out", where)
+
+
+@pytest.fixture
+def reached(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that reach a model, each time they do."""
+    seen: list[str] = []
+    plain = SentenceTransformer.encode
+
+    def encode(self: SentenceTransformer, texts: list[str], **how: Any) -> Any:
+        seen.extend(texts)
+        return plain(self, texts, **how)
+
+    monkeypatch.setattr(SentenceTransformer, "encode", encode)
+    return seen
+
+
+def _equal(one: Path, two: Path, names: tuple[str, ...] = ("scores.parquet", "embeddings.parquet")) -> bool:
+    return all(pl.read_parquet(one / "out" / name).equals(pl.read_parquet(two / "out" / name)) for name in names)
+
+
+def test_a_second_night_embeds_its_new_texts_alone(
+    scored: tuple[Path, dict[str, Any]], tmp_path: Path, reached: list[str]
+) -> None:
+    folder, teach = scored[0], scored[0] / "teach"
+    first = _night(tmp_path / "first", tmp_path, folder / "prepare", teach)
+    assert (first["texts_embedded"], first["texts_reused"]) == (first["texts"], 0)
+    new = {"text_a": "why is my loan closed", "text_b": "my card", "label": 0, "split": "train"}
+    more = write_pairs(tmp_path / "more", [new, *word_pairs(120)[:100], *EXTRA])
+    reached.clear()
+    second = _night(tmp_path / "second", tmp_path, more, teach)
+    assert set(reached) == {"why is my loan closed"}
+    assert (second["texts_embedded"], second["texts_reused"]) == (1, second["texts"] - 1)
+    _score(tmp_path / "alone", more, teach)
+    assert _equal(tmp_path / "second", tmp_path / "alone")  # to the bit
+    reached.clear()
+    _night(tmp_path / "third", tmp_path, more, teach)
+    assert reached == []
+    assert _equal(tmp_path / "third", tmp_path / "alone")
+
+
+def test_a_copy_of_the_teacher_shares_its_embeddings_another_teacher_does_not(
+    scored: tuple[Path, dict[str, Any]], tmp_path: Path, reached: list[str]
+) -> None:
+    folder = scored[0]
+    _night(tmp_path / "first", tmp_path, folder / "prepare", folder / "teach")
+    copy = untuned(folder / "teach" / "teacher", folder / "prepare", tmp_path / "copy")  # frozen: teach.tune false
+    other = _damaged(scored, tmp_path / "other", _change_a_little)
+    short = tmp_path / "short"
+    short.mkdir()
+    settings = {"model": str(folder / "model"), "tune": False, "max_length": 16}
+    (short / "teach").mkdir()
+    teach_stage.run(
+        TeachConfig.model_validate(settings), {"prepare": folder / "prepare"}, short / "teach", context(short)
+    )
+    reached.clear()
+    assert _night(tmp_path / "again", tmp_path, folder / "prepare", copy)["texts_embedded"] == 0
+    assert reached == []
+    for number, changed in enumerate((other, short / "teach")):
+        found = _night(tmp_path / str(number), tmp_path, folder / "prepare", changed)
+        assert found["texts_embedded"] == found["texts"]
+        _score(tmp_path / f"alone {number}", folder / "prepare", changed)
+        assert _equal(tmp_path / str(number), tmp_path / f"alone {number}")
+    other_size = _night(tmp_path / "size", tmp_path, folder / "prepare", copy, batch_size=8)
+    assert other_size["texts_reused"] == 0
+
+
+def test_damaged_embeddings_are_computed_again(
+    scored: tuple[Path, dict[str, Any]], tmp_path: Path, reached: list[str]
+) -> None:
+    folder, teach = scored[0], scored[0] / "teach"
+    _night(tmp_path / "first", tmp_path, folder / "prepare", teach)
+    (part,) = (tmp_path / "embeddings").rglob("*.parquet")
+    raw = bytearray(part.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    part.write_bytes(raw)
+    found = _night(tmp_path / "second", tmp_path, folder / "prepare", teach)
+    assert found["texts_reused"] == 0
+    assert _equal(tmp_path / "first", tmp_path / "second")
+    assert _night(tmp_path / "third", tmp_path, folder / "prepare", teach)["texts_embedded"] == 0
+
+
+def test_vectors_of_a_broken_teacher_are_not_kept(scored: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    broken = _damaged(scored, tmp_path / "broken", _fill_with_nan)
+    with pytest.raises(FlipkdError, match="NaN or infinity"):
+        _night(tmp_path / "night", tmp_path, scored[0] / "prepare", broken)
+    assert not list((tmp_path / "embeddings").rglob("*.parquet"))
+
+
+def test_a_teacher_with_code_of_its_own_keeps_nothing(scored: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    teach = tmp_path / "teach"
+    shutil.copytree(scored[0] / "teach", teach)
+    told = json.loads((teach / "metrics.json").read_text())
+    told["teacher"]["trust_remote_code"] = True
+    (teach / "metrics.json").write_text(json.dumps(told))
+    _night(tmp_path / "night", tmp_path, scored[0] / "prepare", teach)
+    assert not (tmp_path / "embeddings").exists()
