@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from models.student import Student
+
+log = logging.getLogger("flipkd.distill")
 
 
 def save_checkpoint(
@@ -51,13 +54,17 @@ def load_checkpoint(
     """Put a checkpoint back; the scheduler follows from `progress["step"]`.
 
     Returns:
-        `progress` and `extra` as they were saved, or None if there is no checkpoint.
+        `progress` and `extra` as they were saved, or None if there is no checkpoint, or none that can be read.
     """
     if not path.exists():
         return None
-    with safe_open(path, framework="pt") as file:
-        progress = json.loads(file.metadata()["progress"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dictionary
+    try:
+        with safe_open(path, framework="pt") as file:
+            progress = json.loads(file.metadata()["progress"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dictionary
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        log.warning("distill: the checkpoint %s cannot be read (%s): beginning anew", path, error)
+        return None
     student.load_adapter(_below(tensors, "adapter/"))
     state = optimizer.state_dict()
     state["state"] = {}

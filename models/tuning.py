@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import math
+import pickle
+import time
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from datasets import Dataset
+from safetensors import SafetensorError, safe_open
 from sentence_transformers import (
     SentenceTransformer,
     SentenceTransformerTrainer,
@@ -26,7 +30,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, set_seed
 from transformers.trainer_callback import PrinterCallback
 
 from data.errors import FlipkdError
-from models.precision import matrix_precision
+from models.precision import matrix_precision, settled
 from models.quiet import quiet
 from models.teacher import pair_scores
 from models.tuning_batches import LengthGroupedBatchSampler, apart
@@ -55,7 +59,7 @@ class Tuned:
         step: at which it was written.
         evaluations: `{"step", "auroc"}` of dev, in order.
         resumed_from: step of the checkpoint that tuning went on from; 0 if it began anew.
-        matrix_precision: of the matrix products, `fp32` or `bf16`: what was faster on this machine.
+        matrix_precision: of the matrix products, `fp32` or `bf16`: what this machine is made for.
     """
 
     folder: Path
@@ -73,7 +77,8 @@ def step_count(pairs: int, batch_size: int, epochs: float) -> int:
 def last_checkpoint(folder: Path) -> tuple[Path, int] | None:
     """The newest complete checkpoint of a killed run and its step.
 
-    The trainer writes `trainer_state.json` last: a checkpoint without a readable one was cut off.
+    The trainer writes `trainer_state.json` last: a checkpoint without a readable one was cut off. It flushes
+    nothing to disk: after a power cut the other files may be shorter than they were.
     """
     complete = []
     for state in folder.glob("checkpoint-*/trainer_state.json"):
@@ -81,7 +86,24 @@ def last_checkpoint(folder: Path) -> tuple[Path, int] | None:
             complete.append((int(json.loads(state.read_bytes())["global_step"]), state.parent))
         except (ValueError, KeyError):
             continue
-    return (max(complete)[1], max(complete)[0]) if complete else None
+    for step, checkpoint in sorted(complete, reverse=True):
+        if all(map(_is_whole, checkpoint.rglob("*"))):
+            return checkpoint, step
+        log.warning("teach: the checkpoint of step %d is damaged: going on from an older one", step)
+    return None
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a file of a checkpoint has its end: torch's are zip files, whose directory stands there."""
+    if file.suffix in {".pt", ".pth"}:
+        return zipfile.is_zipfile(file)
+    if file.suffix == ".safetensors":
+        try:
+            with safe_open(file, framework="pt"):
+                return True
+        except (SafetensorError, OSError):
+            return False
+    return True
 
 
 def tune(
@@ -96,6 +118,7 @@ def tune(
     warmup_ratio: float,
     weight_decay: float,
     evaluations: int,
+    checkpoint_minutes: float = 5.0,
     seed: int,
     folder: Path,
     advance: Callable[..., None],
@@ -107,7 +130,8 @@ def tune(
         dev: holds both labels; AUROC on it picks the best checkpoint.
         loss: a class of `sentence_transformers.losses`.
         warmup_ratio: share of the steps, in [0, 1].
-        evaluations: how often dev is measured, evenly spread, the last time at the end.
+        evaluations: how often dev is measured, evenly spread, the last time at the end; each makes a checkpoint.
+        checkpoint_minutes: time between further checkpoints, to go on from after a crash.
         folder: for checkpoints; nothing is written elsewhere.
         advance: called as `advance(steps, note)`.
 
@@ -123,7 +147,8 @@ def tune(
     found = last_checkpoint(folder)
     on_cpu = not torch.cuda.is_available()
     set_seed(seed)
-    with quiet(), matrix_precision("auto") as precision:
+    folder.mkdir(parents=True, exist_ok=True)
+    with quiet(), matrix_precision(settled("auto", folder / "matrix_precision")) as precision:
         arguments = SentenceTransformerTrainingArguments(
             output_dir=str(folder),
             num_train_epochs=epochs,
@@ -153,10 +178,16 @@ def tune(
             train_dataset=dataset,
             loss=getattr(losses, loss)(teacher),
             evaluator=DevAuroc(dev),
-            callbacks=[Rhythm(total, min(evaluations, total), advance)],
+            callbacks=[Rhythm(total, min(evaluations, total), 60 * checkpoint_minutes, advance)],
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
+        try:
+            trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
+        except pickle.UnpicklingError:  # the trainer reads its files as tensors and numbers, and nothing else
+            raise FlipkdError(
+                f"teach: the checkpoints in {folder} hold more than tensors and numbers, so they are not what "
+                "flipkd wrote; nothing in them was run. Remove that folder and run again"
+            ) from None
     # By step, not by path: the state may hold the path of a store that was moved since.
     step = trainer.state.best_global_step
     best = folder / f"checkpoint-{step}"
@@ -209,10 +240,12 @@ class DevAuroc(SentenceEvaluator):
 
 
 class Rhythm(TrainerCallback):
-    """Asks for `evaluations` evaluations, each with a checkpoint, and reports progress."""
+    """Asks for `evaluations` evaluations, each with a checkpoint, and for checkpoints by the clock."""
 
-    def __init__(self, total: int, evaluations: int, advance: Callable[..., None]) -> None:
+    def __init__(self, total: int, evaluations: int, seconds: float, advance: Callable[..., None]) -> None:
         self.due = {round(total * number / evaluations) for number in range(1, evaluations + 1)}
+        self.seconds = seconds
+        self.saved = time.monotonic()
         self.advance = advance
         self.note = ""
 
@@ -220,6 +253,11 @@ class Rhythm(TrainerCallback):
         self.advance(1, self.note)
         if state.global_step in self.due:
             control.should_evaluate = control.should_save = True
+        elif time.monotonic() - self.saved > self.seconds:
+            control.should_save = True
+
+    def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.saved = time.monotonic()
 
     def on_log(
         self, args: Any, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any

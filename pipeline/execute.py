@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from data.locate import digest
 from pipeline.config import Config
 from pipeline.stage_summary import sentence
-from pipeline.stages import STAGES, Context, Step
-from pipeline.store import MANIFEST, FileEntry, Manifest, Store, make_folder
+from pipeline.stages import ALL_STAGES, Context, Step
+from pipeline.store import MANIFEST, FileEntry, Manifest, Store, make_folder, sealed
 
 log = logging.getLogger("flipkd.run")
 RECORDED_PACKAGES = (
@@ -41,6 +41,7 @@ def execute(step: Step, config: Config, store: Store, *, refresh: bool = False) 
     with store.lock(step.stage, step.key):
         if refresh or not is_intact(store, step):
             _run(step, config, store)
+        _sweep(step, store)
     return {"stage": step.stage, "key": step.key}
 
 
@@ -54,17 +55,44 @@ def is_intact(store: Store, step: Step) -> bool:
     return problems == []
 
 
+def tidy(step: Step, store: Store) -> None:
+    """Remove what a killed run has left beside an intact artifact, unless somebody is at work on it."""
+    if not any(folder.exists() for folder in _leftovers(step, store)):
+        return
+    with store.lock(step.stage, step.key).held() as held:
+        if held:
+            _sweep(step, store)
+
+
+def _sweep(step: Step, store: Store) -> None:
+    """Remove scratch space and temporary folders. Hold the lock, and have the artifact in its place."""
+    for folder in _leftovers(step, store):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _leftovers(step: Step, store: Store) -> list[Path]:
+    hidden = (store.path(step.stage, f".{step.key}.{state}") for state in ("writing", "discarded"))
+    return [store.work(step.stage, step.key), *hidden]
+
+
 def _run(step: Step, config: Config, store: Store) -> None:
-    stage = STAGES[step.stage]
+    stage = ALL_STAGES[step.stage]
     work = store.work(step.stage, step.key)
     make_folder(work)
     make_folder(store.models)
-    context = Context(step.seed, store.path(step.stage, step.key), work, store.models, config.distill.model)
+    context = Context(
+        step.seed,
+        store.path(step.stage, step.key),
+        work,
+        store.models,
+        config.distill.model,
+        store.root / "embeddings",
+    )
     inputs = {name: store.path(name, key) for name, key in step.artifacts.items()}
     started, clock = datetime.now(UTC), time.monotonic()
     log.info("%s: %s", step.stage, stage.title)
     with store.writing(step.stage, step.key) as folder:
-        summary = stage.function(getattr(config, step.stage), inputs, folder, context)
+        summary = stage.function(getattr(config, stage.section or stage.name), inputs, folder, context)
         manifest = Manifest(
             stage=stage.name,
             stage_version=stage.version,
@@ -79,8 +107,7 @@ def _run(step: Step, config: Config, store: Store) -> None:
             started=started.isoformat(timespec="seconds"),
             duration_seconds=round(time.monotonic() - clock, 3),
         )
-        (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
-    shutil.rmtree(work, ignore_errors=True)
+        (folder / MANIFEST).write_text(sealed(manifest), encoding="utf-8")
     log.info("%s: done in %.1f s, %s: %s", step.stage, manifest.duration_seconds, step.key, sentence(manifest))
 
 

@@ -48,9 +48,10 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
     if base.identity != manifests["distill"].inputs["model"]:
         raise FlipkdError(f"{base.name} is not the model that distill trained on; run distill again")
     _assemble(student, inputs["distill"], base, context)
-    decision, predictions = decide(_scored(student, pairs, config.batch_pairs))
+    trusted = bool(manifests["distill"].config["trust_remote_code"])
+    decision, predictions = decide(_scored(student, pairs, config.batch_pairs, trusted))
     set_decision(student, decision.for_student())
-    verified = _verify(student, predictions)
+    verified = _verify(student, predictions, context.work)
 
     artifacts = {stage: folder.name for stage, folder in inputs.items()} | {"export": context.final.name}
     schema = with_metadata(PREDICTIONS, {"artifacts": artifacts, **decision.for_student()})
@@ -132,9 +133,9 @@ def _teacher(manifest: Manifest) -> str:
     return f"{manifest.summary.get('model', '')} {manifest.inputs['model']}".strip()
 
 
-def _scored(student: Path, pairs: pl.DataFrame, batch_pairs: int) -> pl.DataFrame:
+def _scored(student: Path, pairs: pl.DataFrame, batch_pairs: int, trusted: bool) -> pl.DataFrame:
     """The pairs with the columns `decoder` and `encoder`, by the student in that folder."""
-    model = load_student(student)
+    model = load_student(student, trust_remote_code=trusted)
     with progress("scoring dev and test", pairs.height, "pairs") as advance:
         scores = score_pairs(model, _texts(pairs), batch_pairs, advance)
     del model
@@ -143,11 +144,11 @@ def _scored(student: Path, pairs: pl.DataFrame, batch_pairs: int) -> pl.DataFram
     return pairs.with_columns(pl.Series(name, scores[name]) for name in ("decoder", "encoder"))
 
 
-def _verify(student: Path, predictions: pl.DataFrame) -> dict[str, float]:
+def _verify(student: Path, predictions: pl.DataFrame, scratch: Path) -> dict[str, float]:
     texts = _texts(predictions)
     sample = spread_sample(texts, VERIFIED_PAIRS)
     reported = {name: predictions[name].to_numpy()[sample] for name in ("decoder", "encoder", "fused")}
-    return verify(student, [texts[n] for n in sample], reported)
+    return verify(student, [texts[n] for n in sample], reported, scratch)
 
 
 def _texts(pairs: pl.DataFrame) -> list[tuple[str, str]]:

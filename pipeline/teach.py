@@ -24,7 +24,7 @@ from sklearn.metrics import accuracy_score, average_precision_score, f1_score, r
 from data.errors import FlipkdError
 from models.names import find_model
 from models.quiet import quiet
-from models.teacher import describe, load_teacher, pair_scores
+from models.teacher import bring_code, describe, load_teacher, pair_scores
 from models.tuning import (
     POSITIVES_ONLY,
     LabelledPairs,
@@ -58,6 +58,7 @@ def run(config: TeachConfig, inputs: Mapping[str, Path], out: Path, context: Con
     tuned, best = None, None
     if config.tune:
         tuned = _tune(config, teacher, train, dev, context)
+        bring_code(tuned.folder)
         teacher = load(config, tuned.folder)
         best = dev_metrics(teacher, dev)
     worse = bool(untouched and best and best["auroc"] < untouched["auroc"])
@@ -144,9 +145,19 @@ def load(config: TeachConfig, path: Path) -> SentenceTransformer:
 
 
 def save(teacher: SentenceTransformer, folder: Path) -> None:
-    """Write the teacher as safetensors, without the model card (it names paths and versions of this machine)."""
+    """Write the teacher as safetensors, without the model card (it names paths and versions of this machine).
+
+    A teacher that is loaded from what was written here and written again gives the same bytes, so that a frozen
+    teacher (`teach.tune: false`) is seen to be the same one (`pipeline.embedding_cache`).
+    """
+    # A fast tokenizer keeps how the last call cut and padded, and would write that too; every call says it anew.
+    fast = getattr(getattr(teacher, "tokenizer", None), "backend_tokenizer", None)
+    if fast is not None:
+        fast.no_truncation()
+        fast.no_padding()
     with quiet():
         teacher.save_pretrained(str(folder), create_model_card=False)
+    bring_code(folder)
 
 
 def dev_metrics(teacher: SentenceTransformer, dev: LabelledPairs) -> dict[str, float] | None:
@@ -195,6 +206,7 @@ def _tune(
             warmup_ratio=config.warmup_ratio,
             weight_decay=config.weight_decay,
             evaluations=config.evaluations,
+            checkpoint_minutes=config.checkpoint_minutes,
             seed=context.seed,
             folder=folder,
             advance=advance,

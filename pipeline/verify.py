@@ -21,6 +21,8 @@ log = logging.getLogger("flipkd.export")
 SCRIPT = Path(__file__).with_name("verify_student.py")
 # Scores in bf16 depend on how pairs fall into batches, in their third digit; fp32 leaves no such excuse.
 TOLERANCE, COARSE_TOLERANCE = 1e-4, 0.05
+# A student of 7 billion parameters loads twice from a slow disk in half of this.
+TIMEOUT_MINUTES = 60
 # What the clean process answers, and the reported score that it must equal.
 EQUALS = {
     "encode": ("encoder", "SentenceTransformer.encode"),
@@ -32,22 +34,27 @@ EQUALS = {
 
 
 def verify(
-    student: Path, pairs: Sequence[tuple[str, str]], reported: Mapping[str, NDArray[np.floating]]
+    student: Path,
+    pairs: Sequence[tuple[str, str]],
+    reported: Mapping[str, NDArray[np.floating]],
+    scratch: Path | None = None,
 ) -> dict[str, float]:
     """Load the student in a clean process, in every way that people load it, and compare its numbers.
 
     Args:
         pairs: a sample of n pairs.
         reported: `encoder`, `decoder` and `fused` of these pairs, (n,) each.
+        scratch: where temporary files go; a folder that somebody sweeps if this process dies.
 
     Returns:
         The largest absolute difference by the names of `EQUALS`.
 
     Raises:
-        FlipkdError: the student does not load, or a number differs by more than the tolerance (of its dtype).
+        FlipkdError: the student does not load or answer, or a number differs by more than the tolerance (of its
+            dtype).
     """
     tolerance = TOLERANCE if _dtype(student) == "float32" else COARSE_TOLERANCE
-    answers = _ask(student.resolve(), pairs)
+    answers = _ask(student.resolve(), pairs, scratch)
     if answers.pop("imported"):
         raise FlipkdError("the exported student imports flipkd's own packages, so it would not load without them")
     found = {}
@@ -69,8 +76,8 @@ def _dtype(student: Path) -> str:
     return json.loads((student / SETTINGS).read_text("utf-8")).get("dtype", "auto")
 
 
-def _ask(student: Path, pairs: Sequence[tuple[str, str]]) -> dict[str, list[float]]:
-    with tempfile.TemporaryDirectory(prefix="flipkd-verify-") as folder:
+def _ask(student: Path, pairs: Sequence[tuple[str, str]], scratch: Path | None) -> dict[str, list[float]]:
+    with tempfile.TemporaryDirectory(prefix="flipkd-verify-", dir=scratch and scratch.resolve()) as folder:
         request, answer = Path(folder, "request.json"), Path(folder, "answer.json")
         request.write_text(json.dumps({"pairs": list(pairs)}), encoding="utf-8")
         # The student's code is copied to the modules' cache: one of its own, so that no older copy answers.
@@ -78,13 +85,39 @@ def _ask(student: Path, pairs: Sequence[tuple[str, str]]) -> dict[str, list[floa
             "HF_HUB_OFFLINE": "1",
             "HF_MODULES_CACHE": str(Path(folder, "modules")),
             "TRANSFORMERS_VERBOSITY": "error",
+            "TMPDIR": folder,
         }
         command = [sys.executable, "-I", str(SCRIPT), str(student), str(request), str(answer)]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            reason = "\n".join(done.stderr.strip().splitlines()[-8:])
+        code, said = _run(command, folder, environment)
+        if code is None:
+            raise FlipkdError(
+                f"the exported student gives no answer in a clean process after {TIMEOUT_MINUTES} minutes"
+            )
+        if code:
+            reason = "\n".join(said.strip().splitlines()[-8:])
             raise FlipkdError(f"the exported student does not load in a clean process:\n{reason}")
         return json.loads(answer.read_text(encoding="utf-8"))
+
+
+def _run(command: list[str], folder: str, environment: dict[str, str]) -> tuple[int | None, str]:
+    """Run the clean process; its exit code, None if it took too long, and what it said on stderr.
+
+    It holds the other end of a pipe, and ends when this process does, however that may be.
+    """
+    said = Path(folder, "stderr.txt")
+    with (
+        said.open("w", encoding="utf-8") as errors,
+        subprocess.Popen(
+            command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors
+        ) as process,
+    ):
+        try:
+            code = process.wait(60 * TIMEOUT_MINUTES)
+        except subprocess.TimeoutExpired:
+            code = None
+        finally:
+            process.kill()
+    return code, said.read_text("utf-8", errors="replace")
 
 
 def spread_sample(pairs: Sequence[tuple[str, str]], count: int) -> list[int]:

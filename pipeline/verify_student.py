@@ -2,6 +2,8 @@
 
     python -I verify_student.py STUDENT REQUEST.json ANSWER.json
 
+It ends when its standard input does, so that it does not outlive the process that asks.
+
 The request holds `pairs`, a list of [text_a, text_b]. The answer holds five lists, one number a pair: `encode`
 (cosine of what `SentenceTransformer.encode` gives), `encoder`, `decoder` and `fused` (of the module's `match`),
 and `peft` (the decoder's probability from `peft.AutoPeftModelForCausalLM`, one prompt at a time, without padding
@@ -12,8 +14,10 @@ none.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +42,10 @@ def by_peft(student: Path, prompt: Any, pairs: list[tuple[str, str]], device: st
 
     with tempfile.TemporaryDirectory() as folder:
         place = beside_base(student, Path(folder))
-        dtype = json.loads((student / "student.json").read_text("utf-8")).get("dtype", "auto")
-        model = AutoPeftModelForCausalLM.from_pretrained(place, dtype=dtype).to(device).eval()
+        settings = json.loads((student / "student.json").read_text("utf-8"))
+        # This student was made here a moment ago, and what the config trusts stands in it.
+        options = {"dtype": settings.get("dtype", "auto"), "trust_remote_code": settings["trust_remote_code"]}
+        model = AutoPeftModelForCausalLM.from_pretrained(place, **options).to(device).eval()
     found = []
     for a, b in pairs:
         first, second = prompt.texts([a, b])
@@ -86,5 +92,13 @@ def main(student: str, request: str, answer: str) -> None:
     Path(answer).write_text(json.dumps(answers), "utf-8")
 
 
+def end_with_parent() -> None:
+    """End this process when standard input ends."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os._exit(1)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=end_with_parent, daemon=True).start()
     main(*sys.argv[1:])

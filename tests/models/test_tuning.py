@@ -104,6 +104,49 @@ def test_a_killed_run_goes_on_and_ends_like_one_that_was_not(folder: Path, tmp_p
     assert all(torch.equal(weight, _weights(resumed)[name]) for name, weight in _weights(whole).items())
 
 
+def test_checkpoints_by_the_clock_change_nothing(folder: Path, tmp_path: Path) -> None:
+    often = _tune(folder, tmp_path / "often", checkpoint_minutes=1e-9)
+    rarely = _tune(folder, tmp_path / "rarely")
+    assert (often.step, often.evaluations) == (rarely.step, rarely.evaluations)
+    assert all(torch.equal(weight, _weights(rarely)[name]) for name, weight in _weights(often).items())
+
+
+@pytest.mark.parametrize("killed_at", [4, 17])
+def test_a_run_goes_on_from_a_checkpoint_between_evaluations(folder: Path, tmp_path: Path, killed_at: int) -> None:
+    steps = 0
+
+    def kill(*_: Any) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == killed_at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _tune(folder, tmp_path / "killed", kill, checkpoint_minutes=1e-9)
+    resumed = _tune(folder, tmp_path / "killed")
+    whole = _tune(folder, tmp_path / "whole")
+    assert resumed.resumed_from == killed_at - 1
+    assert (resumed.step, resumed.evaluations) == (whole.step, whole.evaluations)
+    assert all(torch.equal(weight, _weights(resumed)[name]) for name, weight in _weights(whole).items())
+
+
+def test_a_damaged_checkpoint_is_passed_over(folder: Path, tmp_path: Path) -> None:
+    """The trainer flushes nothing: after a power cut the newest files may be short."""
+    whole = _tune(folder, tmp_path / "run")
+    checkpoints = tmp_path / "run" / "checkpoints"
+    found = last_checkpoint(checkpoints)
+    assert found is not None
+    for file in ("model.safetensors", "optimizer.pt", "rng_state.pth"):
+        content = (found[0] / file).read_bytes()
+        (found[0] / file).write_bytes(content[: len(content) // 2])
+        older = last_checkpoint(checkpoints)
+        assert older is None or older[1] < found[1]
+        (found[0] / file).write_bytes(content)
+    assert last_checkpoint(checkpoints) == found
+    (found[0] / "optimizer.pt").write_bytes(b"")
+    assert _tune(folder, tmp_path / "run").evaluations[-1] == whole.evaluations[-1]
+
+
 def test_a_run_killed_after_its_last_step_is_not_repeated(folder: Path, tmp_path: Path) -> None:
     first = _tune(folder, tmp_path / "here")
     (tmp_path / "here").rename(tmp_path / "moved")

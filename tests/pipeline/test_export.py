@@ -207,6 +207,18 @@ def test_a_clean_process_that_fails_is_told_with_its_reason(
         verify(exported / "student", [("a", "b")], {})
 
 
+def test_a_clean_process_that_never_answers_is_ended(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "sleeps.py"
+    script.write_text("import time; time.sleep(600)")
+    monkeypatch.setattr("pipeline.verify.SCRIPT", script)
+    monkeypatch.setattr("pipeline.verify.TIMEOUT_MINUTES", 0.01)
+    with pytest.raises(FlipkdError, match="no answer in a clean process"):
+        verify(exported / "student", [("a", "b")], {}, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["sleeps.py"]
+
+
 def test_the_sample_spreads_from_the_shortest_pair_to_the_longest() -> None:
     pairs = [("x" * n, "") for n in (5, 1, 4, 2, 3, 9, 8, 7, 6)]
     assert [len(pairs[n][0]) for n in spread_sample(pairs, 5)] == [1, 3, 5, 7, 9]
