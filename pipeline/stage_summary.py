@@ -52,6 +52,12 @@ def _export(summary: Summary) -> str:
     )
 
 
+def _measure(summary: Summary) -> str:
+    return "test AUROC " + ", ".join(
+        f"{name} {found['auroc']:.3f}" for name, found in summary["test"].items() if "auroc" in found
+    )
+
+
 SENTENCES = {
     "prepare": _prepare,
     "teach": _teach,
@@ -59,4 +65,5 @@ SENTENCES = {
     "filter": _filter,
     "distill": _distill,
     "export": _export,
+    "measure": _measure,
 }

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from data.errors import FlipkdError
-from data.locate import PACKAGE, digest, package_path
+from data.locate import PACKAGE, digest, package_path, user_path
 from models.names import find_model
 from pipeline.config import Config, PrepareConfig, UtterancesFile
 from pipeline.section import NOT_IN_KEY
@@ -34,6 +34,7 @@ class Context:
         models: folder of converted models, shared by all runs.
         base_model: the student's base as the config names it now. Keys go by content, so since `distill` ran it
             may have moved.
+        embeddings: folder of vectors from earlier runs; None keeps and reuses none.
     """
 
     seed: int
@@ -41,6 +42,7 @@ class Context:
     work: Path
     models: Path
     base_model: str = ""
+    embeddings: Path | None = None
 
 
 # A stage: (its config, its inputs' folders by stage name, the folder to fill, the context) -> summary.
@@ -55,6 +57,7 @@ class Stage:
         version: goes up when the same input would give another output.
         reads: the stages whose artifacts it reads.
         seeded: whether anything in it is random.
+        section: of the config, if it is not called like the stage.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Stage:
     reads: tuple[str, ...]
     title: str
     seeded: bool = True
+    section: str = ""
 
     @property
     def function(self) -> StageFunction:
@@ -72,14 +76,17 @@ class Stage:
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
-        Stage("prepare", 1, (), "read and check the pairs"),
+        Stage("prepare", 2, (), "read and check the pairs"),
         Stage("teach", 1, ("prepare",), "tune the teacher"),
-        Stage("score", 1, ("prepare", "teach"), "score every pair with the teacher", seeded=False),
+        Stage("score", 2, ("prepare", "teach"), "score every pair with the teacher", seeded=False),
         Stage("filter", 1, ("score",), "keep the pairs the teacher vouches for", seeded=False),
-        Stage("distill", 1, ("filter", "score"), "train the student"),
+        Stage("distill", 2, ("filter", "score"), "train the student"),
         Stage("export", 1, ("prepare", "teach", "score", "filter", "distill"), "measure and export the student"),
     )
 }
+# Beside the main line: comparisons measure many students without exporting them.
+MEASURE = Stage("measure", 1, ("score", "filter", "distill"), "measure the student", section="export")
+ALL_STAGES = STAGES | {MEASURE.name: MEASURE}
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ class Step:
     @property
     def artifacts(self) -> dict[str, str]:
         """Those of the inputs that are artifacts: stage name to key."""
-        return {name: self.inputs[name] for name in STAGES[self.stage].reads}
+        return {name: self.inputs[name] for name in ALL_STAGES[self.stage].reads}
 
 
 def plan(config: Config, until: str | None = None, *, download: bool = True) -> list[Step]:
@@ -130,6 +137,15 @@ def plan(config: Config, until: str | None = None, *, download: bool = True) -> 
     return list(steps.values())
 
 
+def measure_step(config: Config, steps: list[Step]) -> Step:
+    """The step that measures the student of a plan which reaches `distill`."""
+    keys = {step.stage: step.key for step in steps}
+    inputs = {name: keys[name] for name in MEASURE.reads}
+    keyed = key_config(config.export)
+    key = artifact_key(MEASURE.name, MEASURE.version, keyed, config.seed, inputs)
+    return Step(MEASURE.name, key, config.seed, keyed, inputs)
+
+
 def _seed(stage: Stage, config: Config) -> int:
     if stage.name == "distill" and config.distill.seed is not None:
         return config.distill.seed
@@ -141,7 +157,7 @@ def _raw_inputs(stage: str, section: Any, download: bool) -> dict[str, str]:
     if stage == "prepare":
         paths = [input_path(file.path, f"prepare.inputs.{n}") for n, file in enumerate(section.inputs)]
         # The name enters too: it stands in the column `source`.
-        found = {f"file {n}": f"{path.name} sha256:{digest(path)}" for n, path in enumerate(paths)}
+        found = {f"file {n}": f"{path.name} sha256:{_digest(path, n)}" for n, path in enumerate(paths)}
         if _builds_pairs(section):
             found["encoder"] = _identity("prepare.pairs.encoder", section.pairs.encoder, download)
         return found
@@ -150,11 +166,26 @@ def _raw_inputs(stage: str, section: Any, download: bool) -> dict[str, str]:
     return {}
 
 
+def _digest(path: Path, number: int) -> str:
+    try:
+        return digest(path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise FlipkdError(
+            f"prepare.inputs.{number}: {path} cannot be read: {reason}. Mend its rights or its disk"
+        ) from None
+
+
 def _identity(key: str, name: str, download: bool) -> str:
     try:
         return find_model(name, download=download).identity
     except FlipkdError as error:
         raise FlipkdError(f"{key}: {error}") from None
+    except OSError as error:
+        where = error.filename or name
+        raise FlipkdError(
+            f"{key}: {where} cannot be read: {error.strerror or error}. Mend its rights or its disk"
+        ) from None
 
 
 def _builds_pairs(section: PrepareConfig) -> bool:
@@ -171,11 +202,17 @@ def input_path(name: str, key: str = "prepare.inputs") -> Path:
         FlipkdError: it is not there, or is a folder.
     """
     try:
-        path = package_path(name) if name.startswith(PACKAGE) else Path(name).expanduser()
+        path = package_path(name) if name.startswith(PACKAGE) else user_path(name)
     except FlipkdError as error:
         raise FlipkdError(f"{key}: {error}") from None
     if path.is_dir():
         raise FlipkdError(f"{key}: {name} is a folder; name the files in it one by one")
+    if path.exists() and not path.is_file():
+        raise FlipkdError(
+            f"{key}: {name} is a pipe or device; write its content to a file, it is read several times"
+        )
+    if path.is_symlink() and not path.exists():
+        raise FlipkdError(f"{key}: {path} is a link to {path.readlink()}, which is not there")
     if not path.is_file():
         raise FlipkdError(f"{key}: no such file: {path}")
     return path

@@ -1,0 +1,49 @@
+"""The command line's part about comparisons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli_base import HELP, examples
+
+app = typer.Typer(context_settings=HELP)
+
+
+@app.command(
+    epilog=examples(
+        "flipkd compare benchmarks/paper.yaml -o results",
+        "flipkd compare benchmarks/paper.yaml -o results --dry-run",
+    )
+)
+def compare(
+    config: Annotated[Path, typer.Argument(help="A YAML or TOML file: datasets, variants, seeds.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write to.")] = Path("comparison"),
+    store: Annotated[str | None, typer.Option(help="Artifact store, in place of the configs' own.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only check the configs and list the students.")
+    ] = False,
+) -> None:
+    """Train and measure many variants of a student on the same data, and say which are better.
+
+    What variants share (prepared pairs, teacher, scores, kept activations) is computed once. A comparison that was
+    cut off goes on where it was. Every student's numbers are written as soon as they are known.
+    """
+    from pipeline.compare_config import load_comparison
+
+    comparison = load_comparison(config)
+    from flows.local import quiet_prefect
+
+    if dry_run:
+        from pipeline.compare_config import all_jobs
+
+        for dataset, variant, seed, _ in all_jobs(comparison, store):
+            typer.echo(f"{dataset} {variant} seed {seed}")
+        return
+    from flows.compare import compare as compare_students
+
+    with quiet_prefect():
+        typer.echo(compare_students(comparison, str(out), store))
+    typer.echo(f"Wrote {out}: comparison.parquet, summary.parquet, comparison.md, comparison.png")

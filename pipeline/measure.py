@@ -1,0 +1,76 @@
+"""`measure`: a student's scores on dev and test without a `student/` to ship, for comparisons of many students.
+
+The same numbers as `export`'s, to rounding. What lies below the adapters is computed once for all students that
+share it (`pipeline.activations`), so that a student costs its own layers alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+from safetensors.torch import load_file
+
+from data.schema import PAIRS, PREDICTIONS, write_table
+from models.convert import converted
+from models.names import find_model
+from models.precision import matrix_precision
+from models.student import load_base
+from pipeline.activations import keep_activations
+from pipeline.config import DistillConfig, ExportConfig
+from pipeline.distill import build
+from pipeline.evaluate import MEASURED, SCORES, check_dev, decide, evaluate
+from pipeline.stages import Context
+from pipeline.store import read_manifest
+from pipeline.training import predict
+from pipeline.training_data import pair_data
+
+
+def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Context) -> dict[str, Any]:
+    """Write `predictions.parquet` (the labelled pairs of dev and test) and `metrics.json`.
+
+    Raises:
+        FlipkdError: dev lacks pairs of a label.
+    """
+    manifest = read_manifest(inputs["distill"])
+    settings = DistillConfig.model_validate(manifest.config | {"model": context.base_model})
+    found = find_model(context.base_model)
+    lm, tokenizer = load_base(
+        converted(found, context.models), trust_remote_code=settings.trust_remote_code, dtype="float32"
+    )
+    student = build(lm, tokenizer, settings)
+    scored = pl.scan_parquet(inputs["score"] / "scores.parquet").filter(
+        pl.col("split").is_in(MEASURED) & pl.col("label").is_not_null()
+    )
+    columns = [*PAIRS.names, pl.col("teacher_score").alias("teacher")]
+    rows = scored.select(*columns, "text_a_id", "text_b_id").collect()
+    check_dev(rows)
+    pairs = pair_data(rows, "label", inputs["score"] / "embeddings.parquet", student.prompt)
+    with matrix_precision("fp32"):
+        identity = {"base": found.identity, "numbers": "float32 fp32"}
+        kept = keep_activations(student, pairs, context.models.parent / "activations", identity, hidden=True)
+        student.load_adapter(load_file(inputs["distill"] / "adapter" / "adapter_model.safetensors"))
+        decoder, encoder = predict(student, pairs, config.batch_pairs, kept if student.cut else None)
+    predictions = rows.select(*PAIRS.names, "teacher").with_columns(
+        pl.Series("decoder", decoder, pl.Float32), pl.Series("encoder", encoder, pl.Float32)
+    )
+    decision, predictions = decide(predictions)
+    write_table(predictions.to_arrow(), out / "predictions.parquet", PREDICTIONS)
+    metrics = evaluate(predictions, decision, inputs["filter"] / "filtered.parquet", config, context.seed)
+    text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False)
+    (out / "metrics.json").write_text(text + "\n", encoding="utf-8")
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return {
+        split: {
+            name: {
+                metric: values["value"] for metric, values in scores[name].items() if values["value"] is not None
+            }
+            for name in SCORES
+        }
+        for split, scores in metrics["splits"].items()
+    }

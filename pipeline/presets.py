@@ -1,0 +1,52 @@
+"""Variants of a comparison that ship with flipkd: dotted keys of the pipeline's config to values.
+
+`flip` is the config as it is: every other variant changes one thing in it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Variants = dict[str, dict[str, Any]]
+
+# The paper's table: the LLM as it comes, fine-tuned on labels alone, and the flip with each part left out.
+PAPER: Variants = {
+    "zero_shot": {"distill.objective": "zero_shot"},
+    "sft": {"distill.objective": "sft"},
+    "flip": {},
+    "flip_arccse": {"distill.contrastive": "arccse"},
+    "flip_kdmcse": {"distill.contrastive": "kdmcse"},
+    "flip_no_mcl": {"distill.weights.mcl": 0},
+    "flip_no_dist": {"distill.weights.dist": 0},
+    "flip_no_filter": {"filter.enabled": False},
+    # The other way to read a vector from an LLM, trained by the same objective: as E5-Mistral and LLM2Vec do.
+    "flip_hidden_mean": {"distill.sites.read": "hidden"},
+    "flip_hidden_last": {"distill.sites.read": "hidden", "distill.sites.pooling": "last"},
+}
+
+SWEEP: Variants = {
+    "flip": {},
+    "sft": {"distill.objective": "sft"},
+    **{f"rank_{rank}": {"distill.lora.rank": rank, "distill.lora.alpha": 2 * rank} for rank in (4, 64, 256)},
+    **{f"rate_{name}": {"distill.learning_rate": rate} for name, rate in (("3e4", 3e-4), ("3e3", 3e-3))},
+    "sites_last_layer": {"distill.sites.last_layers": 1},
+    "sites_last_10": {"distill.sites.last_layers": 10},
+    "sites_attention_mlp": {"distill.sites.modules": ["q_proj", "gate_proj"]},
+    "pooling_last": {"distill.sites.pooling": "last"},
+    "margins_0": {"distill.margins.positive": 0.0, "distill.margins.negative": 0.0},
+    "margins_large": {"distill.margins.positive": 0.4, "distill.margins.negative": 0.4},
+    "temperature_002": {"distill.margins.temperature": 0.02, "distill.dist_temperature": 0.02},
+    "temperature_01": {"distill.margins.temperature": 0.1, "distill.dist_temperature": 0.1},
+    "mcl_1": {"distill.weights.mcl": 1.0},
+    "ce_3": {"distill.weights.ce": 3.0},
+    "balanced": {"distill.balance": "scale"},
+    "soft_targets": {"distill.soft_targets": 0.3},
+    "no_warm_up": {"distill.warm_up.epochs": 0},
+    "no_texts": {"distill.text_epochs": 0},
+    "texts_16": {"distill.text_epochs": 16},
+    "epochs_3": {"distill.epochs": 3},
+    "all_layers": {"distill.lora.last_layers": None},
+    "last_4_layers": {"distill.lora.last_layers": 4},
+}
+
+PRESETS: dict[str, Variants] = {"paper": PAPER, "sweep": SWEEP}

@@ -1,0 +1,186 @@
+"""A comparison end to end on tiny models: what is shared is computed once, and the numbers are scikit-learn's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+from sklearn.metrics import f1_score, roc_auc_score
+
+from data.errors import FlipkdError
+from flows.compare import compare
+from pipeline.compare_config import CompareConfig, load_comparison, variant_config
+from tests.tiny import tiny_config
+
+SCORES = ("teacher", "decoder", "encoder", "fused")
+
+
+def comparison_file(folder: Path, **changes: object) -> Path:
+    config = tiny_config(folder).model_dump(mode="json", exclude_none=True)
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(config), "utf-8")
+    settings: dict[str, object] = {
+        "datasets": {"tiny": "tiny.yaml"},
+        "variants": {
+            "flip": {},
+            "sft": {"distill.objective": "sft"},
+            "zero_shot": {"distill.objective": "zero_shot"},
+            "flip_hidden": {"distill.sites.read": "hidden", "distill.lora.last_layers": 1},
+        },
+        "seeds": [1, 2],
+        "resamples": 300,
+    }
+    path = folder / "compare.yaml"
+    path.write_text(yaml.safe_dump(settings | changes), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Path:
+    folder = tmp_path_factory.mktemp("compare")
+    config = load_comparison(comparison_file(folder))
+    with pytest.MonkeyPatch.context() as patch:
+        calls: list[str] = []
+        record_runs(patch, calls)
+        compare(config, str(folder / "out"))
+        (folder / "calls.json").write_text(json.dumps(calls), "utf-8")
+    return folder
+
+
+def record_runs(patch: pytest.MonkeyPatch, calls: list[str]) -> None:
+    import pipeline.execute
+
+    run = pipeline.execute._run
+
+    def counted(step, config, store):  # type: ignore[no-untyped-def]
+        calls.append(step.stage)
+        run(step, config, store)
+
+    patch.setattr(pipeline.execute, "_run", counted)
+
+
+def test_what_is_shared_is_computed_once(done: Path) -> None:
+    calls = json.loads((done / "calls.json").read_text("utf-8"))
+    assert {stage: calls.count(stage) for stage in dict.fromkeys(calls)} == {
+        "prepare": 1, "teach": 1, "score": 1, "filter": 1, "distill": 8, "measure": 8,
+    }  # fmt: skip
+
+
+def test_it_goes_on_where_it_was(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    record_runs(monkeypatch, calls)
+    before = pl.read_parquet(done / "out/comparison.parquet")
+    compare(load_comparison(comparison_file(done)), str(done / "again"))
+    assert calls == []
+    assert pl.read_parquet(done / "again/comparison.parquet").equals(before)
+
+
+def test_every_student_split_score_and_metric_has_a_row(done: Path) -> None:
+    rows = pl.read_parquet(done / "out/comparison.parquet")
+    assert rows.columns == ["dataset", "variant", "seed", "split", "score", "metric", "value"]
+    assert set(rows["variant"]) == {"teacher", "flip", "sft", "zero_shot", "flip_hidden"}
+    students = rows.filter(pl.col("variant") != "teacher")
+    assert set(students["score"]) == set(SCORES[1:])
+    assert students.select("variant", "seed", "split", "score", "metric").is_unique().all()
+    assert students.height == 4 * 2 * 2 * 3 * 9
+    assert set(rows.filter(variant="teacher")["seed"]) == {0}
+
+
+def measured(folder: Path, variant: str, seed: int) -> tuple[pl.DataFrame, dict[str, float]]:
+    from pipeline.settings import store_of
+    from pipeline.stages import measure_step, plan
+
+    config = variant_config(load_comparison(folder / "compare.yaml"), "tiny", variant, seed, None)
+    where = store_of(config).path("measure", measure_step(config, plan(config, "distill")).key)
+    thresholds = json.loads((where / "metrics.json").read_text("utf-8"))["thresholds"]
+    return pl.read_parquet(where / "predictions.parquet").filter(split="test").sort("pair_id"), thresholds
+
+
+def test_means_and_differences_against_scikit_learn(done: Path) -> None:
+    summary = pl.read_parquet(done / "out/summary.parquet")
+    found = {v: [measured(done, v, seed) for seed in (1, 2)] for v in ("flip", "sft")}
+
+    def values(variant: str, score: str, rows: np.ndarray) -> list[tuple[float, float]]:
+        out = []
+        for pairs, thresholds in found[variant]:
+            y, s = pairs["label"].to_numpy()[rows], pairs[score].to_numpy()[rows].astype(np.float64)
+            out.append((f1_score(y, s >= thresholds[score]), float(roc_auc_score(y, s))))
+        return out
+
+    whole = np.arange(found["flip"][0][0].height)
+    for score in SCORES[1:]:
+        per_seed = np.array(values("flip", score, whole))
+        for column, metric in enumerate(("f1", "auroc")):
+            row = summary.filter(variant="flip", score=score, metric=metric, against="").row(0, named=True)
+            assert row["mean"] == pytest.approx(per_seed[:, column].mean())
+            assert row["deviation"] == pytest.approx(per_seed[:, column].std(ddof=1))
+    generator, labels = np.random.default_rng(5), found["flip"][0][0]["label"].to_numpy()
+    gaps = []
+    while len(gaps) < 400:
+        rows = generator.integers(0, len(whole), len(whole))
+        if len(set(labels[rows])) == 2:
+            ours, theirs = (np.array(values(v, "decoder", rows))[:, 1].mean() for v in ("flip", "sft"))
+            gaps.append(ours - theirs)
+    row = summary.filter(variant="flip", score="decoder", metric="auroc", against="sft").row(0, named=True)
+    low, high = np.percentile(gaps, (2.5, 97.5))
+    width = high - low
+    assert row["low"] == pytest.approx(low, abs=0.25 * width)
+    assert row["high"] == pytest.approx(high, abs=0.25 * width)
+
+
+def test_an_untrained_student_has_an_empty_b(done: Path) -> None:
+    from safetensors.numpy import load_file
+
+    from pipeline.settings import store_of
+    from pipeline.stages import plan
+
+    config = variant_config(load_comparison(done / "compare.yaml"), "tiny", "zero_shot", 1, None)
+    folder = store_of(config).path("distill", plan(config, "distill")[-1].key)
+    weights = load_file(folder / "adapter/adapter_model.safetensors")
+    assert all(not weight.any() for name, weight in weights.items() if "lora_B" in name)
+    assert any(weight.any() for name, weight in weights.items() if "lora_A" in name)
+
+
+def test_the_tables_name_every_variant_and_the_figure_is_one(done: Path) -> None:
+    text = (done / "out/comparison.md").read_text("utf-8")
+    assert text.startswith("## tiny\n")
+    assert all(f"| `{variant}` |" in text for variant in ("flip", "sft", "zero_shot", "flip_hidden"))
+    assert (done / "out/comparison.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"variants": {}}, "give a preset or variants"),
+        ({"preset": "papers"}, "preset"),
+        ({"only": ["flop"]}, "no variant is called flop"),
+        ({"seeds": [1, 1]}, "stands there twice"),
+        ({"variants": {"flip": {"distill.weihgts": 1}}}, "variant flip: .*weihgts: unknown key"),
+        ({"datasets": {"tiny": "gone.yaml"}}, "datasets.tiny.*no such config"),
+        ({"datasets": {}}, "datasets"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_trained(
+    tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    path = comparison_file(tmp_path, **changes)
+    with pytest.raises(FlipkdError, match=rf"(?s){said}"):
+        everything(load_comparison(path))
+
+
+def everything(config: CompareConfig) -> None:
+    from pipeline.compare_config import all_jobs
+
+    all_jobs(config, None)
+
+
+def test_presets_are_configs(tmp_path: Path) -> None:
+    from pipeline.presets import PRESETS
+
+    for preset in PRESETS:
+        config = load_comparison(comparison_file(tmp_path, preset=preset, variants={}))
+        assert set(config.chosen) == set(PRESETS[preset])
+        everything(config)
