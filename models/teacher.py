@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,12 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling
+from transformers import AutoModel
 
 from data.errors import FlipkdError
 from models.quiet import quiet
+from models.soundness import first_line, on_meta
+from models.weights import SAFE, code_refused, wants_code
 
 log = logging.getLogger("flipkd.teacher")
 # Batches between two calls of `advance`: sentence-transformers shows progress in a way of its own or not at all.
@@ -23,7 +27,11 @@ Pool = dict[Literal["input", "output", "processes"], Any]
 
 
 def load_teacher(
-    path: Path, *, trust_remote_code: bool = False, max_length: int | None = None
+    path: Path,
+    *,
+    trust_remote_code: bool = False,
+    max_length: int | None = None,
+    trust_key: str = "teach.trust_remote_code",
 ) -> SentenceTransformer:
     """Load a sentence-transformers folder in float32 onto the GPU if there is one, else the CPU.
 
@@ -32,9 +40,11 @@ def load_teacher(
     Args:
         path: the folder, as `models.names.find_model` gives it (which refuses pickled weights).
         max_length: tokens per text; None keeps the model's own limit.
+        trust_key: the config's key behind `trust_remote_code`, for messages.
 
     Raises:
-        FlipkdError: the folder is no model, or `max_length` is past its positions.
+        FlipkdError: the folder is no model or brings code that is not to be run, or `max_length` is past its
+            positions.
     """
     if not (path / "modules.json").is_file():
         if not (path / "config.json").is_file():
@@ -47,16 +57,32 @@ def load_teacher(
         with quiet():
             # Remote code may live in a repository of its own, so only then may the hub be asked.
             teacher = SentenceTransformer(
-                str(path), trust_remote_code=trust_remote_code, local_files_only=not trust_remote_code
+                str(path),
+                trust_remote_code=trust_remote_code,
+                local_files_only=not trust_remote_code,
+                model_kwargs=dict(SAFE),
             ).float()
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise FlipkdError(f"{path} cannot be loaded as a teacher: {_first_line(error)}") from error
+    except Exception as error:  # each library and kind of model raises its own for files that it cannot use
+        if wants_code(error):
+            raise code_refused(str(path), trust_key) from None
+        raise FlipkdError(f"{path} cannot be loaded as a teacher: {_reason(path, error)}") from error
     if max_length is not None:
         limit = _position_limit(teacher)
         if limit is not None and max_length > limit:
             raise FlipkdError(f"teach.max_length is {max_length}, but {path} has {limit} positions; lower it")
         teacher.max_seq_length = max_length
     return teacher.eval()
+
+
+def bring_code(folder: Path) -> None:
+    """Put a saved teacher's own code where it is looked for.
+
+    sentence-transformers saves the code of a module of the model's own beside that module, and looks for it at the
+    top of the folder when it loads (only where `trust_remote_code` allows it).
+    """
+    for file in sorted(folder.glob("*/*.py")):
+        if not (folder / file.name).exists():
+            shutil.copy2(file, folder)
 
 
 def embed(
@@ -77,13 +103,16 @@ def embed(
 
     Returns:
         float32 (n, d), unit vectors, row i for text i. A text whose vector is zero or not finite gives such a row.
+
+    Raises:
+        FlipkdError: the vectors are of another length than the teacher says.
     """
     order = np.argsort([-len(text) for text in texts], kind="stable")
     chunk = batch_size * BATCHES_PER_CHUNK * (len(pool["processes"]) if pool else 1)
     vectors = np.empty((len(texts), dimension(teacher)), dtype=np.float32)
     for start in range(0, len(texts), chunk):
         rows = order[start : start + chunk]
-        vectors[rows] = teacher.encode(
+        found = teacher.encode(
             [texts[row] for row in rows],
             batch_size=batch_size,
             pool=pool,
@@ -91,6 +120,12 @@ def embed(
             convert_to_numpy=True,
             show_progress_bar=False,
         )
+        if found.shape != (len(rows), vectors.shape[1]):
+            raise FlipkdError(
+                f"the teacher gives vectors of {found.shape[-1]} numbers, and says that they have "
+                f"{vectors.shape[1]}: its modules (modules.json, the pooling's config.json) do not belong together"
+            )
+        vectors[rows] = found
         if advance is not None:
             advance(len(rows))
     return vectors
@@ -158,5 +193,10 @@ def _position_limit(teacher: SentenceTransformer) -> int | None:
     return limit - 2 if padded else limit
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _reason(path: Path, error: Exception) -> str:
+    if "ignore_mismatched_sizes" in str(error):  # transformers points at a report that it logs; look ourselves
+        try:
+            on_meta(path, AutoModel)
+        except Exception as found:
+            return first_line(found)
+    return first_line(error)

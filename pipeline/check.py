@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import FlipkdError
 from models.names import FoundModel, find_model
+from models.weights import code_refused, wants_code
 from pipeline.config import Config, DistillConfig
+from pipeline.disk import disk_problem
 from pipeline.settings import store_of
 from pipeline.stages import plan
 from pipeline.store import Store
@@ -31,8 +34,55 @@ def check(config: Config, until: str | None = None) -> None:
     check_inputs(config.prepare)
     store = store_of(config)
     steps = {step.stage: step for step in plan(config, until)}
+    if "encoder" in steps["prepare"].inputs and not store.path("prepare", steps["prepare"].key).exists():
+        building = config.prepare.pairs
+        if building.random_share < 1 and building.negatives_per_positive > 0:
+            check_encoder("prepare.pairs", "encoder", building.encoder, building.trust_remote_code, None)
+    if "teach" in steps and not store.path("teach", steps["teach"].key).exists():
+        teach = config.teach
+        check_encoder("teach", "model", teach.model, teach.trust_remote_code, teach.max_length)
     if "distill" in steps and not store.path("distill", steps["distill"].key).exists():
         check_student(config.distill, store)
+
+
+def check_encoder(section: str, key: str, name: str, trust_remote_code: bool, max_length: int | None) -> None:
+    """Check that a model is a bi-encoder, whole, and gives vectors: it is loaded, and embeds two texts.
+
+    Args:
+        section, key: of the config, for messages.
+        max_length: tokens per text, if the config says so.
+    """
+    from models.soundness import check_files, check_teacher
+
+    path = find_model(name).path
+    try:
+        if path.suffix == ".gguf":
+            raise FlipkdError(
+                f"{name}: is a GGUF file, so a decoder-only language model; name a bi-encoder's folder"
+            )
+        check_files(name, path)
+        kind = _architecture(path)
+        if kind.endswith(("ForCausalLM", "LMHeadModel")) and not (path / "modules.json").is_file():
+            raise FlipkdError(
+                f"{name}: is a decoder-only language model ({kind}), not a bi-encoder; name the folder of a "
+                "sentence-transformers model, which has a modules.json"
+            )
+        check_teacher(
+            name,
+            path,
+            trust_remote_code=trust_remote_code,
+            max_length=max_length,
+            trust_key=f"{section}.trust_remote_code",
+        )
+    except FlipkdError as error:
+        raise FlipkdError(f"{section}.{key}: {error}") from error
+
+
+def _architecture(folder: Path) -> str:
+    """What a model's config.json says it is; empty if it says nothing, or is not there."""
+    file = folder / "config.json"
+    named = json.loads(file.read_bytes()).get("architectures") if file.is_file() else None
+    return str(named[0]) if isinstance(named, list) and named else ""
 
 
 def check_student(config: DistillConfig, store: Store) -> None:
@@ -41,7 +91,14 @@ def check_student(config: DistillConfig, store: Store) -> None:
     from models.sites import adapted_layers, linear_layers, select_sites
 
     found = find_model(config.model)
-    folder = converted(found, store.models)
+    try:
+        folder = converted(found, store.models)
+    except Exception as error:
+        if problem := disk_problem(error, store.models):
+            raise FlipkdError(f"distill.model: cannot convert {found.name}: {problem}") from None
+        if isinstance(error, FlipkdError):
+            raise FlipkdError(f"distill.model: {error}") from error
+        raise
     lm = model_without_weights(found, folder, config.trust_remote_code)
     layers = linear_layers(lm)
     lora, sites = config.lora, config.sites
@@ -61,19 +118,38 @@ def check_student(config: DistillConfig, store: Store) -> None:
 
 
 def model_without_weights(found: FoundModel, folder: Path, trust_remote_code: bool) -> Any:
-    """A causal LM on the meta device: all of its modules, none of its memory."""
-    from accelerate import init_empty_weights
+    """A causal LM on the meta device: all of its modules, none of its memory.
+
+    Raises:
+        FlipkdError: the folder holds no such model, or not all of its weights.
+    """
     from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoConfig, AutoModelForCausalLM
 
+    from models.soundness import check_files, first_line, on_meta
+
+    try:
+        check_files(found.name, folder)
+    except FlipkdError as error:
+        raise FlipkdError(f"distill.model: {error}") from None
     try:
         settings = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-        if type(settings) in MODEL_FOR_MASKED_LM_MAPPING:  # transformers would build it all the same
-            raise ValueError(f"{type(settings).__name__} reads a text in both directions")
-        with init_empty_weights():
-            return AutoModelForCausalLM.from_config(settings, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise FlipkdError(f"distill.model: {found.name} is not a decoder-only model: {reason}") from None
+    except Exception as error:  # each library and model type raises its own for a config that it cannot use
+        if wants_code(error):
+            raise code_refused(f"distill.model: {found.name}", "distill.trust_remote_code") from None
+        raise FlipkdError(
+            f"distill.model: {found.name} is not a decoder-only model: its config.json: {first_line(error)}"
+        ) from error
+    if type(settings) in MODEL_FOR_MASKED_LM_MAPPING:  # transformers would build it all the same
+        raise FlipkdError(
+            f"distill.model: {found.name} is not a decoder-only model: {type(settings).__name__} reads a text in "
+            "both directions"
+        )
+    try:
+        return on_meta(folder, AutoModelForCausalLM, trust_remote_code=trust_remote_code)
+    except Exception as error:
+        if wants_code(error):
+            raise code_refused(f"distill.model: {found.name}", "distill.trust_remote_code") from None
+        raise FlipkdError(f"distill.model: {found.name} cannot be loaded: {first_line(error)}") from error
 
 
 def check_answers(folder: Path, config: DistillConfig) -> None:
@@ -106,6 +182,14 @@ def _prompt(folder: Path, config: DistillConfig) -> PairPrompt:
     from transformers import AutoTokenizer
 
     from models.flipkd_student import PairPrompt
+    from models.soundness import first_line
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=config.trust_remote_code)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=config.trust_remote_code)
+    except Exception as error:
+        if wants_code(error):
+            raise code_refused(f"distill.model: {config.model}", "distill.trust_remote_code") from None
+        raise FlipkdError(
+            f"distill.model: {config.model}: its tokenizer cannot be loaded: {first_line(error)}"
+        ) from error
     return PairPrompt(tokenizer, config.prompt.template, config.prompt.answers, config.max_length)

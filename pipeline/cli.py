@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from pipeline import cli_drift, cli_promote, cli_serve, cli_store
-from pipeline.cli_base import HELP, ConfigFile, Guarded, Overrides, Until, console, examples, load
+from pipeline import cli_compare, cli_drift, cli_promote, cli_serve, cli_store
+from pipeline.cli_base import HELP, ConfigFile, Guarded, Overrides, Until, console, examples, load, told_to_stop
 from pipeline.stage_names import StageName
 
 if TYPE_CHECKING:
@@ -105,11 +106,14 @@ def predict(
     out: Annotated[Path, typer.Option("--out", "-o", help="The Parquet file to write.")],
     text_a: Annotated[str, typer.Option(help="Column of the first text.")] = "text_a",
     text_b: Annotated[str, typer.Option(help="Column of the second text.")] = "text_b",
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run the code that the student's base model brings.")
+    ] = False,
 ) -> None:
     """Score pairs with a student: decoder, encoder and fused score beside the columns of the input."""
     from pipeline.predict import predict as predict_pairs
 
-    summary = predict_pairs(student, pairs, out, text_a=text_a, text_b=text_b)
+    summary = predict_pairs(student, pairs, out, text_a=text_a, text_b=text_b, trust_remote_code=trust_remote_code)
     typer.echo(f"Wrote {out}: {', '.join(f'{name} {value}' for name, value in summary.items())}")
 
 
@@ -156,7 +160,13 @@ def describe(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B0
     console().print(description_table(describe_scores(path), bounds_of(path)))
 
 
-for _part in (cli_drift, cli_promote, cli_store, cli_serve):  # their commands stand beside those above
+for _part in (
+    cli_compare,
+    cli_drift,
+    cli_promote,
+    cli_store,
+    cli_serve,
+):  # their commands stand beside those above
     app.add_typer(_part.app)
 
 
@@ -179,4 +189,5 @@ def _run(config: Config, until: StageName | None, refresh: list[str]) -> None:
 
 def main() -> None:
     """Entry point of the console script."""
+    signal.signal(signal.SIGTERM, told_to_stop)
     app()

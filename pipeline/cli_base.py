@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,11 +13,15 @@ from typer.core import TyperGroup
 
 from data.errors import FlipkdError
 from pipeline.stage_names import StageName
+from pipeline.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from pipeline.config import Config
+
+
+STOPPED = "Stopped. The stages that are complete stay; the next run goes on from there."
 
 
 class Guarded(TyperGroup):
@@ -26,13 +33,31 @@ class Guarded(TyperGroup):
         except FlipkdError as error:
             if ctx.params.get("debug"):
                 raise
-            typer.echo(f"Error: {error}", err=True)
+            typer.echo(f"Error: {visible(str(error))}", err=True)
+            raise typer.Exit(1) from None
+        except OSError as error:  # the disk is full, say; other system errors are flipkd's own fault
+            from pipeline.disk import disk_problem
+
+            problem = disk_problem(error, Path.cwd())
+            if problem is None or ctx.params.get("debug"):
+                raise
+            typer.echo(f"Error: {visible(problem)}", err=True)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             if ctx.params.get("debug"):
                 raise
-            typer.echo("Stopped. The stages that are complete stay; the next run goes on from there.", err=True)
+            typer.echo(STOPPED, err=True)
             raise typer.Exit(130) from None
+
+
+def told_to_stop(number: int, _: object) -> None:
+    """Handler of SIGTERM: one line, and the end that the signal asked for.
+
+    While a flow runs Prefect's own handler stands before it: the run is marked Crashed, the stage cleans up.
+    """
+    os.write(2, f"{STOPPED}\n".encode())  # a signal may come in the middle of a print
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def examples(*commands: str) -> str:

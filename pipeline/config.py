@@ -139,12 +139,23 @@ class TeachConfig(Section):
     weight_decay: float = Field(default=0.01, ge=0, le=1, description="AdamW's weight decay.")
     max_length: int | None = Field(default=None, ge=8, description="Tokens per text; the model's own by default.")
     evaluations: Positive = Field(default=4, description="How often dev AUROC is measured during tuning.")
+    checkpoint_minutes: float = Field(
+        default=5.0,
+        gt=0,
+        description="Minutes between checkpoints to resume from.",
+        json_schema_extra=not_in_key(),
+    )
 
 
 class ScoreConfig(Section):
     """Each distinct text embedded once; the teacher's cosine for each pair."""
 
-    batch_size: Positive = Field(default=64, description="Texts per forward pass.", json_schema_extra=not_in_key())
+    batch_size: Positive = Field(
+        default=64,
+        description="Texts of 8 tokens per forward pass (on a GPU of 64 tokens); of longer texts as many fewer. "
+        "Another value embeds all texts again.",
+        json_schema_extra=not_in_key(),
+    )
     shard_texts: Positive = Field(
         default=8192,
         description="Texts per shard, the unit in which work is written.",

@@ -21,6 +21,7 @@ from data.texts import clean
 from models.flipkd_student import DECISION, SETTINGS, FlipkdStudent
 from models.precision import matrix_precision
 from models.quiet import quiet
+from models.weights import check_weights, wants_code
 from pipeline.progress import progress
 
 CHUNK_ROWS = 2048
@@ -35,6 +36,7 @@ def predict(
     text_a: str = "text_a",
     text_b: str = "text_b",
     batch_pairs: int = 32,
+    trust_remote_code: bool = False,
 ) -> dict[str, Any]:
     """Write a Parquet file with every column of the input, and the student's scores and verdict beside them.
 
@@ -47,6 +49,7 @@ def predict(
         pairs: CSV, TSV, JSONL or Parquet.
         text_a, text_b: columns of the texts.
         batch_pairs: pairs per forward pass.
+        trust_remote_code: run the code of the student's base model, for a base that has code of its own.
 
     Returns:
         `{"pairs", "matches"}`, both counts.
@@ -62,7 +65,7 @@ def predict(
     if taken:
         raise FlipkdError(f"{pairs.name}: already has {', '.join(taken)}, which predict adds; rename the column")
     schema, count = _inspect(pairs, text_a, text_b)
-    model = load_student(student)
+    model = load_student(student, trust_remote_code=trust_remote_code)
     if not model.decision:
         raise FlipkdError(
             f"{student}: has no {DECISION}, so there is no fused score; take the student of an export"
@@ -90,11 +93,16 @@ def predict(
     return {"pairs": count, "matches": matches}
 
 
-def load_student(folder: Path) -> FlipkdStudent:
+def load_student(folder: Path, *, trust_remote_code: bool = False) -> FlipkdStudent:
     """A saved student as everybody loads it: in the dtype of its `student.json`, on the GPU if there is one.
 
+    No code of the folder runs: its `flipkd_student.py` stays unread, this installation's own module is used.
+
+    Args:
+        trust_remote_code: run the code of the base model, for a base that has code of its own.
+
     Raises:
-        FlipkdError: the folder holds no student.
+        FlipkdError: the folder holds no student, or one whose base brings code that is not to be run.
     """
     from sentence_transformers.util import get_device_name
 
@@ -102,10 +110,17 @@ def load_student(folder: Path) -> FlipkdStudent:
         folder = folder / "student"
     if not (folder / SETTINGS).is_file():
         raise FlipkdError(f"{folder}: no {SETTINGS} in it; name the folder `student/` that an export wrote")
+    if (folder / "base").is_dir():
+        check_weights(str(folder / "base"), folder / "base")
     try:
         with quiet():
-            student = FlipkdStudent.load(str(folder))
+            student = FlipkdStudent.load(str(folder), trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
+        if wants_code(error):
+            raise FlipkdError(
+                f"{folder}: the student's base model brings code of its own; read that code, then allow it "
+                "(flipkd predict --trust-remote-code)"
+            ) from None
         raise FlipkdError(f"{folder}: the student cannot be loaded: {str(error).splitlines()[0]}") from error
     return student.to(get_device_name()).eval()
 

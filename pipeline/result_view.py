@@ -6,9 +6,11 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pipeline.headline import SCORES, example_pairs, metrics_table, read_metrics
 from pipeline.store import Store
+from pipeline.visible import visible
 
 # In the order in which people look for them: (what, stage, file).
 PLACES = (
@@ -34,7 +36,7 @@ def show_result(console: Console, store: Store, artifacts: dict[str, dict[str, s
             continue
         path = store.path(stage, artifacts[stage]["key"]) / file
         if path.exists():
-            paths.add_row(what, readable_path(path))
+            paths.add_row(what, Text(readable_path(path)))
     console.print(paths)
 
 
@@ -58,7 +60,9 @@ def examples_table(export: Path) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for pair in example_pairs(export):
         label = "" if pair["label"] is None else str(pair["label"])
-        table.add_row(pair["text_a"], pair["text_b"], label, *(f"{pair[name]:.3f}" for name in SCORES))
+        # As `Text`: rich would take [words in brackets] for markup.
+        texts = (Text(visible(pair[name])) for name in ("text_a", "text_b"))
+        table.add_row(*texts, label, *(f"{pair[name]:.3f}" for name in SCORES))
     return table
 
 

@@ -11,6 +11,7 @@ from pipeline.config import Config, FilterConfig
 from pipeline.settings import store_of
 from pipeline.stages import plan
 from pipeline.store import file_problem
+from pipeline.visible import visible
 
 if TYPE_CHECKING:
     import polars as pl
@@ -111,7 +112,7 @@ def rows_table(frame: pl.DataFrame) -> Table:
             justify="right" if right else "left",
         )  # fmt: skip
     for row in frame.select(columns).iter_rows():
-        table.add_row(*(Text(_cell(value)) for value in row))
+        table.add_row(*(Text(visible(_cell(value))) for value in row))
     return table
 
 
