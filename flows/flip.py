@@ -7,22 +7,30 @@ From Python:
 
     artifacts = flip(load_config("config.yaml"), until="filter")
 
-As a deployment its entrypoint is `flows/flip.py:flip`; its parameters are the config itself, as JSON.
+What is deployed is `flows/nightly.py` and `flows/stages.py`, which take the config as a file. This flow can be
+deployed too (`flows/flip.py:flip`): its parameters are the config itself as JSON, frozen in the deployment.
 """
 
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
-from prefect import flow, task
+from prefect import State, flow, task
 from pydantic import Field
 
 from flows.cache import ArtifactPolicy
+from flows.gpu import gpu_slot
+from flows.night import promotion, watch_drift
 from flows.publish import publish
+from flows.summary import note, summarise
 from pipeline.check import check
 from pipeline.config import Config
-from pipeline.execute import execute
+from pipeline.execute import execute, tidy
+from pipeline.runs import recording
 from pipeline.settings import store_of
 from pipeline.stage_names import StageName
 from pipeline.stages import Step, plan
@@ -41,10 +49,18 @@ Reference = dict[str, str]
 )
 def run_stage(step: Step, config: Config, store: Store, refresh: bool = False) -> Reference:
     """Make one artifact; `Cached` when it is there and intact."""
-    return execute(step, config, store, refresh=refresh)
+    with gpu_slot(step.stage):
+        return execute(step, config, store, refresh=refresh)
 
 
-@flow(name="flip", persist_result=False)
+@flow(
+    name="flip",
+    persist_result=False,
+    on_completion=[summarise],
+    on_failure=[summarise],
+    on_crashed=[summarise],
+    on_cancellation=[summarise],
+)
 def flip(
     config: Config,
     until: Annotated[StageName | None, Field(description="The last stage to run; all by default.")] = None,
@@ -65,26 +81,55 @@ def flip(
     Raises:
         FlipkdError: the input, the config or a model is wrong.
     """
-    _show_progress()
+    return run_pipeline(config, until, refresh)
+
+
+def run_pipeline(config: Config, until: StageName | None, refresh: Sequence[StageName]) -> dict[str, Reference]:
+    """The body of every flow: check, plan, run the stages in order, publish what they found, promote.
+
+    Args, Returns, Raises: as in `flip`.
+    """
+    show_progress()
     store = store_of(config)
     check(config, until)
     steps = plan(config, until)
-    artifacts = {step.stage: _stage(step, config, store, step.stage in refresh) for step in steps}
-    publish(steps, store)
+    artifacts: dict[str, Reference] = {}
+    with recording(config, store, steps):
+        for step in steps:
+            artifacts[step.stage] = make(step, config, store, step.stage in refresh)
+            if step.stage == "score":
+                watch_drift(config, store, steps)
+        publish(steps, store)
+        if "export" in artifacts:
+            promotion(config, store, steps)
     return artifacts
 
 
-def _stage(step: Step, config: Config, store: Store, refresh: bool) -> Reference:
+def make(step: Step, config: Config, store: Store, refresh: bool = False) -> Reference:
+    """Run one step as a task, or take its artifact where it is there and intact."""
     stage = run_stage.with_options(result_storage=store.root / "artifacts")
     if refresh:  # else left alone, so that PREFECT_TASKS_REFRESH_CACHE keeps its meaning
         stage = stage.with_options(refresh_cache=True)
+    started = time.monotonic()
     state = stage(step, config, store, refresh, return_state=True)
+    note(step.stage, step.key, state.name or state.type.value, time.monotonic() - started)
     if state.name == "Cached":
         log.info("%s: cached (%s)", step.stage, step.key)
-    return state.result(raise_on_failure=True)
+        tidy(step, store)
+    try:
+        return state.result(raise_on_failure=True)
+    finally:
+        _drop_failure(state)
 
 
-def _show_progress() -> None:
+def _drop_failure(state: State[Reference]) -> None:
+    """Prefect keeps a failed task's exception as a file beside the artifacts: nothing would ever remove it."""
+    record = getattr(state.data, "metadata", None)
+    if state.is_failed() and record is not None and record.storage_key:
+        Path(record.storage_key).unlink(missing_ok=True)
+
+
+def show_progress() -> None:
     """Let the stages' log lines through where nobody has set a level: under a worker, or in a script."""
     logger = log.parent or log
     if logger.level == logging.NOTSET:

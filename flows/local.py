@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 log = logging.getLogger("flipkd.run")
+TAG = "flipkd"  # of our deployments, and of `flipkd run`
+HEARTBEAT_SECONDS = 30  # the least that Prefect allows
 DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -30,12 +32,14 @@ def quiet_prefect() -> Iterator[None]:
     """Run flows from the command line: without a configured server, Prefect's own log lines stay away.
 
     Prefect logs a failing stage with its traceback; the command line says the same in one message. Only what is
-    critical still shows.
+    critical still shows. With a server, the run is watched like those of the deployments (`flows/crashed.py`).
     """
+    from prefect import tags
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     if PREFECT_API_URL.value():
-        yield
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: HEARTBEAT_SECONDS}), tags(TAG):
+            yield
         return
     log.info("starting the flow (the first time on a machine this takes up to half a minute)")
     # Nobody watches the embedded server's heartbeats, and each run waits about a second for the last one.

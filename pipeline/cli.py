@@ -69,8 +69,15 @@ def options(
     )
 )
 def run(config: ConfigFile, until: Until = None, refresh: Refresh = [], overrides: Overrides = []) -> None:  # noqa: B006
-    """Run the pipeline: only the stages whose input or settings have changed are computed."""
-    _run(load(config, overrides), until, refresh)
+    """Run the pipeline: only the stages whose input or settings have changed are computed.
+
+    With `--set` it is a trial: `promote: auto` then promotes nothing, unless `--set promote=auto` says so.
+    """
+    from pipeline.settings import trial
+
+    settings = load(config, overrides)
+    says = any(override.strip().startswith("promote") for override in overrides)
+    _run(trial(settings) if overrides and not says else settings, until, refresh)
 
 
 @app.command(epilog=examples("flipkd demo --set distill.epochs=1"))

@@ -56,6 +56,13 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     return anchor(config, folder)
 
 
+def trial(config: Config) -> Config:
+    """The config of a run whose settings were changed for it alone: its student does not promote itself."""
+    if config.promote.mode == "manual":
+        return config
+    return config.model_copy(update={"promote": config.promote.model_copy(update={"mode": "manual"})})
+
+
 def store_of(config: Config) -> Store:
     """The store of a config: its `store`, else $FLIPKD_HOME, else `.flipkd` in the working directory."""
     return Store(Path(config.store).expanduser().absolute()) if config.store else default_store()

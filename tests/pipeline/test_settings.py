@@ -10,7 +10,7 @@ import yaml
 from data.errors import FlipkdError
 from pipeline.compare_config import all_jobs, load_comparison
 from pipeline.config import PairsFile
-from pipeline.settings import load_config, store_of
+from pipeline.settings import load_config, store_of, trial
 
 GOOD = "prepare: {inputs: [{kind: pairs, path: pairs.csv}]}\n"
 
@@ -197,3 +197,11 @@ def test_the_configs_of_the_benchmarks_load(path: Path) -> None:
         return
     config = load_config(path)
     assert config.prepare.inputs[0].path.startswith("/")
+
+
+def test_a_trial_keeps_all_but_the_promotion(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, GOOD + "promote: {mode: auto, tolerance: 0.02}\n"))
+    assert trial(config).promote == config.promote.model_copy(update={"mode": "manual"})
+    assert trial(config).model_copy(update={"promote": config.promote}) == config
+    manual = load_config(write(tmp_path, GOOD))
+    assert trial(manual) is manual
