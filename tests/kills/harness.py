@@ -280,13 +280,13 @@ def forkserver(root: Path) -> Iterator[None]:
         first = CONTEXT.Process(target=time.time)
         first.start()
         first.join()
-        yield
-    finally:
+    finally:  # it has its environment now; the tests beside keep theirs
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name)
             else:
                 os.environ[name] = value
+    yield
 
 
 def stage_seconds(config: Config) -> dict[StageName, float]:
