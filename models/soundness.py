@@ -38,6 +38,8 @@ def check_files(name: str, folder: Path) -> None:
     if (folder / MODULES).is_file():
         for module in _modules(name, folder):
             part = folder / str(module.get("path", ""))
+            if str(module.get("type", "")).endswith(".Normalize"):
+                continue  # it has no files, and packages drop empty folders
             if not part.is_dir():
                 raise FlipkdError(
                     f"{name}: {MODULES} names the folder {module['path']}, which is not there; {AGAIN}"

@@ -9,6 +9,7 @@ import pytest
 
 from data.errors import FlipkdError
 from pipeline.check import check
+from pipeline.settings import load_config
 from tests.tiny import tiny_config
 
 
@@ -78,3 +79,8 @@ def test_the_input_files(folder: Path, file: dict[str, str], said: str) -> None:
 def test_the_models_key_is_named(folder: Path) -> None:
     with pytest.raises(FlipkdError, match=r"teach\.model: \./nowhere"):
         check(tiny_config(folder, teach={"model": "./nowhere"}), until="teach")
+
+
+@pytest.mark.real
+def test_the_demo_passes(tmp_path: Path) -> None:
+    check(load_config("demo", [f"store={tmp_path / 'store'}"]))
