@@ -13,6 +13,7 @@ from prefect import flow
 
 from flows.clock import Clock
 from flows.flip import make, show_progress
+from flows.summary import HOOKS
 from pipeline.check import check
 from pipeline.compare_config import CompareConfig, all_jobs
 from pipeline.comparison import Student, summarise, value_rows
@@ -26,7 +27,7 @@ from pipeline.store import make_folder
 log = logging.getLogger("flipkd.compare")
 
 
-@flow(name="compare", persist_result=False)
+@flow(name="compare", persist_result=False, **HOOKS)
 def compare(comparison: CompareConfig, out: str, store: str | None = None) -> str:
     """Train and measure every variant of every dataset with every seed, and write the comparison.
 

@@ -26,7 +26,7 @@ from flows.cache import ArtifactPolicy
 from flows.gpu import gpu_slot
 from flows.night import promotion, watch_drift
 from flows.publish import publish
-from flows.summary import note, summarise
+from flows.summary import HOOKS, note
 from pipeline.check import check
 from pipeline.config import Config
 from pipeline.execute import execute, tidy
@@ -53,14 +53,7 @@ def run_stage(step: Step, config: Config, store: Store, refresh: bool = False) -
         return execute(step, config, store, refresh=refresh)
 
 
-@flow(
-    name="flip",
-    persist_result=False,
-    on_completion=[summarise],
-    on_failure=[summarise],
-    on_crashed=[summarise],
-    on_cancellation=[summarise],
-)
+@flow(name="flip", persist_result=False, **HOOKS)
 def flip(
     config: Config,
     until: Annotated[StageName | None, Field(description="The last stage to run; all by default.")] = None,

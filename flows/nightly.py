@@ -8,7 +8,7 @@ from prefect import flow
 
 from flows.flip import Reference, run_pipeline
 from flows.parameters import ConfigFile, changes_of, load_changed
-from flows.summary import summarise
+from flows.summary import HOOKS
 from pipeline.config import Config
 from pipeline.stage_names import StageName
 
@@ -19,14 +19,7 @@ else:  # a class that is made when this is imported, out of the config's section
 UNCHANGED = Everything()
 
 
-@flow(
-    name="nightly",
-    persist_result=False,
-    on_completion=[summarise],
-    on_failure=[summarise],
-    on_crashed=[summarise],
-    on_cancellation=[summarise],
-)
+@flow(name="nightly", persist_result=False, **HOOKS)
 def nightly(
     config: ConfigFile,
     changes: Everything = UNCHANGED,

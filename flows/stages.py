@@ -6,7 +6,7 @@ from prefect import Flow, flow
 
 from flows.flip import Reference, run_pipeline
 from flows.parameters import Changes, ConfigFile, changes_of, load_changed
-from flows.summary import summarise
+from flows.summary import HOOKS
 from pipeline.config import Config
 from pipeline.stage_names import StageName
 from pipeline.stages import STAGES
@@ -32,14 +32,7 @@ def _stage_flow(stage: StageName) -> Flow[..., dict[str, Reference]]:
     run.__annotations__ |= {"config": ConfigFile, "changes": form}
     run.__doc__ = DOC.format(title=STAGES[stage].title.capitalize(), stage=stage)
     run.__name__ = run.__qualname__ = stage
-    return flow(
-        name=stage,
-        persist_result=False,
-        on_completion=[summarise],
-        on_failure=[summarise],
-        on_crashed=[summarise],
-        on_cancellation=[summarise],
-    )(run)
+    return flow(name=stage, persist_result=False, **HOOKS)(run)
 
 
 prepare = _stage_flow("prepare")

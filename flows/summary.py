@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from prefect import Flow, State
@@ -53,6 +54,12 @@ def summarise(flow: Flow[..., object], flow_run: FlowRun, state: State[object]) 
                 flow_run_id=flow_run.id,
             )
         )
+
+
+# What every flow takes: `@flow(..., **HOOKS)`.
+HOOKS: dict[str, Any] = {
+    name: [summarise] for name in ("on_completion", "on_failure", "on_crashed", "on_cancellation")
+}
 
 
 def summary_markdown(flow: str, state: str, message: str | None, notes: list[StageNote]) -> str:

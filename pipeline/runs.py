@@ -116,7 +116,8 @@ def recording(config: Config, store: Store, steps: Sequence[Step]) -> Iterator[s
         FlipkdError: the store cannot be written.
     """
     began, clock = datetime.now(UTC), time.monotonic()
-    run_id = f"{began:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    # To the microsecond: runs whose stages are all there follow each other within a second, and names are sorted.
+    run_id = f"{began:%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(3)}"
     record = RunRecord(
         id=run_id,
         started=began.isoformat(timespec="seconds"),
