@@ -31,9 +31,10 @@ import torch
 from models.convert import converted
 from models.names import find_model
 from models.precision import matrix_precision
-from models.student import Batch, Student, StudentSpec, build_student, load_base, pair_batch
+from models.student import Batch, Student, load_base, pair_batch
 from pipeline.activations import keep_activations, make_batch
 from pipeline.config import DistillConfig
+from pipeline.distill import build
 from pipeline.objective import pair_terms, weights
 from pipeline.schedule import plan_work
 from pipeline.training_data import PairData
@@ -58,25 +59,9 @@ def sample(prompt: Any, count: int) -> PairData:
 
 def new_student(base: Path, last_layers: int | None, rank: int) -> Student:
     torch.manual_seed(0)
-    lm, tokenizer = load_base(base)
-    return build_student(lm, tokenizer, spec_of(last_layers, rank))
-
-
-def spec_of(last_layers: int | None, rank: int) -> StudentSpec:
-    prompt = DistillConfig().prompt
-    return StudentSpec(
-        template=prompt.template,
-        answers=prompt.answers,
-        max_length=128,
-        rank=rank,
-        alpha=2 * rank,
-        dropout=0.0,
-        modules="all-linear",
-        adapted_last_layers=last_layers,
-        site_modules=["q_proj"],
-        site_last_layers=last_layers,
-        pooling="mean",
-    )
+    adapter = {"rank": rank, "alpha": 2 * rank, "last_layers": last_layers}
+    config = DistillConfig.model_validate({"lora": adapter, "sites": {"last_layers": last_layers}})
+    return build(*load_base(base), config)
 
 
 def loss_of(

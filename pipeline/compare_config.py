@@ -12,7 +12,7 @@ from data.errors import FlipkdError
 from pipeline.config import Config
 from pipeline.presets import PRESETS
 from pipeline.read_config import read_config
-from pipeline.section import Section
+from pipeline.section import Section, in_short
 from pipeline.settings import load_config
 
 NAME = r"^[a-z0-9][a-z0-9_]*$"
@@ -30,7 +30,7 @@ class Dataset(Section):
     @model_validator(mode="before")
     @classmethod
     def _path(cls, data: Any) -> Any:
-        return {"config": data} if isinstance(data, str) else data
+        return in_short(data, "config", str)
 
 
 class CompareConfig(Section):

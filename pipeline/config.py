@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from pipeline.config_distill import DistillConfig
 from pipeline.config_nightly import DriftConfig, PromoteConfig
-from pipeline.section import MODEL_NAME, Cosine, Positive, Section, Share, not_in_key
+from pipeline.section import MODEL_NAME, Cosine, Positive, Section, Share, in_short, not_in_key
 
 Split = Literal["train", "dev", "test"]
 FileFormat = Literal["auto", "csv", "tsv", "jsonl", "parquet"]
@@ -178,8 +178,7 @@ class Bound(Section):
     @model_validator(mode="before")
     @classmethod
     def _number(cls, data: Any) -> Any:
-        is_number = isinstance(data, int | float) and not isinstance(data, bool)
-        return {"value": data} if is_number else data
+        return in_short(data, "value", int, float)
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Bound:

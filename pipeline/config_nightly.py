@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.section import Section, Share
+from pipeline.section import Section, Share, in_short
 
 
 class Limit(Section):
@@ -18,8 +18,7 @@ class Limit(Section):
     @model_validator(mode="before")
     @classmethod
     def _number(cls, data: Any) -> Any:
-        is_number = isinstance(data, int | float) and not isinstance(data, bool)
-        return {"warn": data} if is_number else data
+        return in_short(data, "warn", int, float)
 
     @model_validator(mode="after")
     def _warns_first(self) -> Limit:
@@ -79,4 +78,4 @@ class PromoteConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _word(cls, data: Any) -> Any:
-        return {"mode": data} if isinstance(data, str) else data
+        return in_short(data, "mode", str)

@@ -15,6 +15,11 @@ Cosine = Annotated[float, Field(ge=-1, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 
 
+def in_short(data: Any, field: str, *kinds: type) -> Any:
+    """What a section is made of where a plain value stands in its place: short for that one field of it."""
+    return {field: data} if isinstance(data, kinds) and not isinstance(data, bool) else data
+
+
 def not_in_key() -> dict[str, Any]:
     """`json_schema_extra` of a field that does not change a stage's result."""
     return {NOT_IN_KEY: True}
