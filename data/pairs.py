@@ -68,6 +68,7 @@ def build_pairs(
     random_share: float,
     confusable_ids: int,
     seed: int,
+    measured_per_id: int | None = None,
 ) -> pl.DataFrame:
     """Build pairs from utterances.
 
@@ -75,7 +76,7 @@ def build_pairs(
         utterances: `text`, `key` (`data.texts.text_key`), `id`, `split`.
         vectors: unit vectors of the rows' texts from the encoder whose confusions count, shape (rows, d), float32.
             None draws all negatives at random.
-        positives_per_id: cap per id and split.
+        positives_per_id: cap per id and split. measured_per_id: in dev and test, if another one.
         negatives_per_positive: an id gets this many negatives for each of its positives, on average exactly.
         random_share: share of the negatives from any other id, 0 to 1.
         confusable_ids: how many of the most confused ids the others come from.
@@ -89,12 +90,13 @@ def build_pairs(
     frames = [pl.DataFrame(schema={"a": pl.Int64, "b": pl.Int64, "label": pl.Int8})]
     for (split,), part in numbered.sort("split", "id", "key").group_by("split", maintain_order=True):
         rows = part["number"].to_numpy()
+        cap = positives_per_id if split == "train" else measured_per_id or positives_per_id
         texts = _texts(part, None if vectors is None else vectors[rows])
         chosen = [
             (int(rows[a]), int(rows[b]), label)
             for a, b, label in _pairs_of_split(
                 texts,
-                positives_per_id=positives_per_id,
+                positives_per_id=cap,
                 negatives_per_positive=negatives_per_positive,
                 random_share=1.0 if vectors is None else random_share,
                 confusable_ids=confusable_ids,

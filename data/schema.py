@@ -44,6 +44,12 @@ UTTERANCES = pa.schema(  # the texts that pairs were built from, for measuring r
         pa.field("source_row", pa.int64(), nullable=False),
     ]
 )
+LABEL_NOISE = pa.schema(  # the pairs whose label `prepare.label_noise` turned round, for experiments
+    [
+        pa.field("pair_id", pa.string(), nullable=False),
+        pa.field("label", pa.int8(), nullable=False),  # as it was, so the right one
+    ]
+)
 SCORES = pa.schema(
     [
         *PAIRS,
@@ -52,6 +58,9 @@ SCORES = pa.schema(
         pa.field("text_b_id", pa.int64(), nullable=False),
     ]
 )
+# The last column of scores.parquet where `score.cross_encoder` is set: the cross-encoder's own score, on its own
+# scale. `teacher_score` is then the mean of the cosine and of that score brought to the cosine's scale.
+CROSS_ENCODER_SCORE = pa.field("cross_encoder_score", pa.float32())
 FILTERED = pa.schema(
     [
         *SCORES,
@@ -84,6 +93,24 @@ TRAINING_LOG = pa.schema(
         pa.field("tokens_per_second", pa.float64(), nullable=False),  # real tokens, padding not counted
         pa.field("dev_decoder_auroc", pa.float64()),  # null between evaluations
         pa.field("dev_encoder_auroc", pa.float64()),
+    ]
+)
+RANKINGS = ("teacher", "encoder_untrained", "encoder", "decoder", "fused")
+RETRIEVAL = pa.schema(
+    [
+        pa.field("query", pa.string(), nullable=False),
+        pa.field("entry", pa.string(), nullable=False),  # the FAQ entry that answers it
+        *(pa.field(f"{name}_rank", pa.int64(), nullable=False) for name in RANKINGS),  # the entry's, from 1
+        *(pa.field(f"{name}_first", pa.string(), nullable=False) for name in RANKINGS),  # the entry ranked first
+    ]
+)
+ATTRIBUTION = pa.schema(
+    [
+        pa.field("layer", pa.int64(), nullable=False),  # from 0
+        pa.field("module", pa.string(), nullable=False),
+        pa.field("site", pa.bool_(), nullable=False),  # whether the encoder reads it
+        pa.field("auroc_input", pa.float64(), nullable=False),  # of the layer's plain input
+        pa.field("auroc_adapter", pa.float64()),  # of A's output; null without an adapter
     ]
 )
 

@@ -9,7 +9,7 @@ from prefect.concurrency.sync import concurrency
 from prefect.settings import PREFECT_API_URL
 
 LIMIT = "gpu"  # a global concurrency limit of the server; `flipkd deploy` creates it
-STAGES = frozenset({"teach", "score", "distill", "export"})
+STAGES = frozenset({"teach", "score", "distill", "export", "measure", "retrieve", "attribution"})
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 SETTINGS = "student.json"
 DECISION = "decision.json"
+QUERIES = "pooling.safetensors"
 
 
 class PairPrompt:
@@ -90,24 +91,45 @@ class PairPrompt:
         return ids, mask
 
 
-def pool(outputs: Sequence[Tensor], start: int, lengths: Tensor, pooling: str) -> Tensor:
+def pool(
+    outputs: Sequence[Tensor], start: int, lengths: Tensor, pooling: str, queries: Tensor | None = None
+) -> Tensor:
     """z(text): the sites' outputs pooled over the text's tokens, concatenated, normalised.
 
     Args:
         outputs: A x of each site, (n, tokens, rank).
         start: where the text begins in every prompt.
         lengths: its number of tokens, (n,).
-        pooling: `mean`, or `last` for the text's last token.
+        pooling: `mean`, `last` for the text's last token, or `attention` by queries, one a site, (sites, rank).
 
     Returns:
         (n, sites * rank), unit vectors, float32.
     """
     weights = pooling_weights(outputs[0].shape[1], start, lengths, pooling)
-    return functional.normalize(torch.cat([weighted(out, weights) for out in outputs], dim=1), dim=1)
+    return functional.normalize(torch.cat(pooled(outputs, weights, queries), dim=1), dim=1)
+
+
+def pooled(outputs: Sequence[Tensor], weights: Tensor, queries: Tensor | None = None) -> list[Tensor]:
+    """Each site's outputs pooled, (n, rank) each, float32; with queries the weights only say where the text is."""
+    if queries is None:
+        return [weighted(out, weights) for out in outputs]
+    inside = weights > 0
+    return [weighted(out, attention(out, inside, q.float())) for out, q in zip(outputs, queries, strict=True)]
+
+
+def attention(output: Tensor, inside: Tensor, query: Tensor) -> Tensor:
+    """How much each token counts by a query: softmax over the text's tokens of (A x_t . q) / sqrt(rank).
+
+    (n, tokens) for A x (n, tokens, rank), the text's places (n, tokens) and a query (rank,). A query of 0 gives
+    the mean, a text without tokens a row of zeros.
+    """
+    # A sum of products, not a matrix product, which autocast would compute in bf16.
+    scores = (output.to(query.dtype) * query).sum(-1) / math.sqrt(len(query))
+    return scores.masked_fill(~inside, torch.finfo(scores.dtype).min).softmax(1) * inside
 
 
 def pooling_weights(tokens: int, start: int, lengths: Tensor, pooling: str) -> Tensor:
-    """How much each token counts in its text's vector, (n, tokens), each row's sum 1; arguments as in `pool`."""
+    """How much each token counts in its text's vector, (n, tokens), each row's sum 1; for `attention` the mean."""
     places = torch.arange(tokens, device=lengths.device)
     ends = (start + lengths).unsqueeze(1)
     inside = (places >= start) & (places < ends)
@@ -177,9 +199,11 @@ class FlipkdStudent(InputModule):
         weights: the adapter's tensors under peft's names.
         settings: what `student.json` holds: template, answers, max_length, sites, pooling, scaling.
         decision: what `decision.json` holds: thresholds by score, and the fusion's coefficients.
+        queries: what `pooling.safetensors` holds, of attention pooling: site (or `hidden`) to its query.
     """
 
     save_in_root = True
+    queries: Tensor | None
 
     def __init__(
         self,
@@ -189,6 +213,7 @@ class FlipkdStudent(InputModule):
         settings: dict[str, Any],
         decision: dict[str, Any] | None = None,
         folder: Path | None = None,
+        queries: dict[str, Tensor] | None = None,
     ):
         super().__init__()
         self.lm = lm.eval()
@@ -198,6 +223,11 @@ class FlipkdStudent(InputModule):
         self.folder = folder
         self.prompt = PairPrompt(tokenizer, settings["template"], settings["answers"], settings["max_length"])
         self._captured = add_lora(lm, weights, settings["scaling"], settings["sites"])
+        read = ["hidden"] if settings.get("read") == "hidden" else settings["sites"]
+        if settings["pooling"] == "attention" and not queries:
+            raise ValueError(f"this student pools by attention, and its queries ({QUERIES}) are not given")
+        stacked = torch.stack([queries[name] for name in read]).float() if queries else None
+        self.register_buffer("queries", stacked, persistent=False)
         ranks = [weights[f"base_model.model.{site}.lora_A.weight"].shape[0] for site in settings["sites"]]
         self._width = sum(ranks) if settings.get("read") != "hidden" else lm.get_input_embeddings().weight.shape[1]
 
@@ -227,6 +257,7 @@ class FlipkdStudent(InputModule):
             settings,
             json.loads(decision.read_text("utf-8")) if decision.exists() else None,
             folder,
+            load_file(folder / QUERIES) if settings["pooling"] == "attention" else None,
         )
 
     def save(self, output_path: str, *args: Any, **kwargs: Any) -> None:
@@ -296,7 +327,7 @@ class FlipkdStudent(InputModule):
     def _pooled(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         reads_hidden = self.settings.get("read") == "hidden"
         outputs = [hidden] if reads_hidden else [self._captured[site] for site in self.settings["sites"]]
-        return pool(outputs, len(self.prompt.head), lengths, self.settings["pooling"])
+        return pool(outputs, len(self.prompt.head), lengths, self.settings["pooling"], self.queries)
 
 
 def fused(decoder: np.ndarray, encoder: np.ndarray, fusion: dict[str, float]) -> np.ndarray:

@@ -158,7 +158,7 @@ def _write_pooled(
     advance: Advance,
 ) -> None:
     widths = [lm.get_submodule(site).weight.shape[1] for site in sites]
-    pooled = _create(path, (len(texts), sum(widths)))
+    pooled = create_array(path, (len(texts), sum(widths)))
     alone = [prompt.alone(text) for text in texts]
     with _inputs(lm, sites) as seen:
         for rows in token_batches([len(ids) for ids in alone], batch_tokens):
@@ -178,7 +178,7 @@ def _write_hidden(
     batch_tokens: int,
     advance: Advance,
 ) -> None:
-    hidden = _create(path, (int(starts[-1]), lm.get_input_embeddings().weight.shape[1]))
+    hidden = create_array(path, (int(starts[-1]), lm.get_input_embeddings().weight.shape[1]))
     with _inputs(lm, [block], stop_at=block) as seen:
         for rows in token_batches(np.diff(starts).tolist(), batch_tokens):
             _forward(lm, prompt, [prompt.pair(*pairs[i]) for i in rows], advance)
@@ -248,7 +248,7 @@ def _inputs(lm: Any, names: Sequence[str], stop_at: str | None = None) -> Iterat
             hook.remove()
 
 
-def _create(path: Path, shape: tuple[int, int]) -> np.ndarray:
+def create_array(path: Path, shape: tuple[int, int]) -> np.ndarray:
     """A float32 .npy file of that shape, memory-mapped, with its room on the disk taken.
 
     Raises:

@@ -31,6 +31,18 @@ def module_name(name: str) -> str:
     return name.rpartition(".")[2]
 
 
+def first_layers(layers: Sequence[str], count: int) -> list[str]:
+    """The layers in the first so many blocks.
+
+    Raises:
+        ValueError: there are fewer blocks.
+    """
+    blocks = sorted({layer_number(name) for name in layers})
+    if count > len(blocks):
+        raise ValueError(f"the first {count} layers were asked for; there are {len(blocks)}")
+    return [name for name in layers if layer_number(name) in blocks[:count]]
+
+
 def adapted_layers(layers: Sequence[str], modules: Sequence[str] | str, last_layers: int | None) -> list[str]:
     """The layers that get an adapter.
 

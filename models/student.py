@@ -9,16 +9,19 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from data.errors import FlipkdError
-from models.flipkd_student import PairPrompt, answer_logits, pooling_weights, weighted
+from models.flipkd_student import QUERIES, PairPrompt, answer_logits, pooled, pooling_weights
 from models.frozen import blocks_path, upper_blocks
 from models.quiet import quiet
 from models.sites import adapted_layers, layer_number, linear_layers, select_sites
 from models.soundness import check_loading, check_numbers
 from models.weights import SAFE
+
+QUERY = "pooling."  # before a site's name among the tensors of an adapter
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,11 @@ class Student(nn.Module):
     Attributes:
         blocks: where the numbered blocks hang.
         cut: the first block that learns; what is below it never changes (`models.frozen`).
+        queries: of attention pooling, one for each site, (sites, rank), or (1, width) for hidden states; None
+            with any other. At 0, as they begin, attention is the mean.
     """
+
+    queries: nn.Parameter | None
 
     def __init__(
         self,
@@ -112,6 +119,12 @@ class Student(nn.Module):
             layer.lora_A["default"].register_forward_hook(self._keep(site, site in read_only))
             if site in read_only:
                 layer.lora_B["default"].weight.requires_grad_(False)
+        start = None
+        if pooling == "attention":
+            width = base.get_input_embeddings().weight.shape[1]
+            widths = [width] if read == "hidden" else [len(a) for a in self.encoders()]
+            start = nn.Parameter(torch.zeros(len(widths), widths[0], device=lm.device))
+        self.register_parameter("queries", start)
 
     def _keep(self, site: str, read_only: bool):
         def hook(_module: nn.Module, _args: Any, output: Tensor) -> Tensor:
@@ -144,7 +157,9 @@ class Student(nn.Module):
             # Reentrant gradient checkpointing does this, and A would silently learn nothing.
             raise RuntimeError("the encoder's outputs carry no gradient; use non-reentrant gradient checkpointing")
         weights = pooling_weights(batch.ids.shape[1], start, batch.lengths, self.pooling)
-        parts = [weighted(out, weights) for out in outputs]
+        if self.queries is not None and len(outputs) < len(self.queries):
+            raise RuntimeError("attention needs the tokens of a site below the cut, and the batch has them pooled")
+        parts = pooled(outputs, weights, self.queries)
         if batch.pooled is not None and len(read) < len(self.sites):
             below = self.encoders()[: len(self.sites) - len(read)]
             given = batch.pooled.split([a.shape[1] for a in below], dim=1)
@@ -156,14 +171,45 @@ class Student(nn.Module):
         base = self.lm.get_base_model()
         return [base.get_submodule(site).lora_A["default"].weight for site in self.sites]
 
+    @property
+    def skips(self) -> bool:
+        """Whether a batch may begin at the cut: all that it misses below can be kept.
+
+        Sites below it are kept pooled, which attention cannot use: its queries move.
+        """
+        below = self.queries is not None and any(layer_number(site) < self.cut for site in self.sites)
+        return self.cut > 0 and not below
+
     def adapter(self) -> dict[str, Tensor]:
-        """The adapter's tensors under peft's names, on the CPU, copied."""
+        """The adapter's tensors under peft's names, and the queries' under theirs, on the CPU, copied."""
         state = get_peft_model_state_dict(self.lm)
+        if self.queries is not None:
+            names = ["hidden"] if self.read == "hidden" else self.sites
+            state |= {f"{QUERY}{name}": query for name, query in zip(names, self.queries, strict=True)}
         return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
 
     def load_adapter(self, state: dict[str, Tensor]) -> None:
         """Put back what `adapter` gave."""
-        set_peft_model_state_dict(self.lm, state)
+        of_peft, of_queries = divided(state)
+        set_peft_model_state_dict(self.lm, of_peft)
+        if self.queries is not None:
+            names = ["hidden"] if self.read == "hidden" else self.sites
+            with torch.no_grad():
+                self.queries.copy_(torch.stack([of_queries[name] for name in names]))
+
+
+def divided(adapter: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """What `Student.adapter` gave as two files hold it: peft's tensors, and the queries by site."""
+    queries = {name.removeprefix(QUERY): value for name, value in adapter.items() if name.startswith(QUERY)}
+    return {name: value for name, value in adapter.items() if not name.startswith(QUERY)}, queries
+
+
+def restored(folder: Path) -> dict[str, Tensor]:
+    """What `Student.load_adapter` takes, from an artifact of `distill`."""
+    found = load_file(folder / "adapter" / "adapter_model.safetensors")
+    if (folder / QUERIES).exists():
+        found |= {f"{QUERY}{name}": value for name, value in load_file(folder / QUERIES).items()}
+    return found
 
 
 def build_student(lm: Any, tokenizer: Any, spec: StudentSpec) -> Student:

@@ -19,7 +19,7 @@ tags: [sentence-transformers, peft, lora, text-matching, flipped-knowledge-disti
 ---
 # A student of flipkd
 
-A LoRA adapter of `$base_name` that matches texts: LoRA's A, read at $sites sites, is the encoder; the answer
+A LoRA adapter of $base_name that matches texts: LoRA's A, read at $sites sites, is the encoder; the answer
 word is the decoder. It learned from a small teacher by flipped knowledge distillation (arXiv 2507.05617).
 
 ```python
@@ -42,8 +42,8 @@ AutoPeftModelForCausalLM.from_pretrained("student")
 $base_note
 """)
 LOCAL_BASE = """\
-The base model came from a local folder or file, so it travels along in `base/`. sentence-transformers finds it
-there wherever this folder is moved. peft goes by `base_model_name_or_path` in `adapter_config.json`, the place
+The base model is not on the hub as it was used here, so it travels along in `base/`. sentence-transformers finds
+it there wherever this folder is moved. peft goes by `base_model_name_or_path` in `adapter_config.json`, the place
 where this folder was made; elsewhere change that line, or use
 `PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("student/base"), "student")`."""
 
@@ -71,6 +71,8 @@ def assemble(
     shutil.copytree(distilled / "adapter", folder, dirs_exist_ok=True)
     shutil.copytree(distilled / "tokenizer", folder, dirs_exist_ok=True)
     shutil.copy2(distilled / flipkd_student.SETTINGS, folder)
+    if (distilled / flipkd_student.QUERIES).exists():
+        shutil.copy2(distilled / flipkd_student.QUERIES, folder)
     shutil.copy2(Path(flipkd_student.__file__), folder / "flipkd_student.py")
     if revision is None:
         copy = _link_or_copy if base_is_ours else shutil.copy2
@@ -85,7 +87,8 @@ def assemble(
     _write_json(folder / "adapter_config.json", adapter)
     settings = json.loads((folder / flipkd_student.SETTINGS).read_text("utf-8"))
     note = LOCAL_BASE if revision is None else f"The base model is fetched from the hub at commit `{revision}`."
-    text = README.substitute(base_name=base_name, sites=len(settings["sites"]), base_note=note)
+    named = base_name if " " in base_name else f"`{base_name}`"
+    text = README.substitute(base_name=named, sites=len(settings["sites"]), base_note=note)
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 

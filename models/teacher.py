@@ -69,7 +69,8 @@ def load_teacher(
     if max_length is not None:
         limit = _position_limit(teacher)
         if limit is not None and max_length > limit:
-            raise FlipkdError(f"teach.max_length is {max_length}, but {path} has {limit} positions; lower it")
+            key = trust_key.replace("trust_remote_code", "max_length")
+            raise FlipkdError(f"{key} is {max_length}, but {path} has {limit} positions; lower it")
         teacher.max_seq_length = max_length
     return teacher.eval()
 

@@ -29,17 +29,19 @@ def keep_activations(
 
     Args:
         root: folder of all kept activations. identity: what decides the numbers besides the student's reading and
-            the token ids: the base, its precision. hidden: keep the prompts' hidden states too.
+            the token ids: the base, its precision. hidden: keep the prompts' hidden states too; then it `skips`.
     """
     base = student.lm.get_base_model()
     tokens = hashlib.sha256(json.dumps(data.texts).encode())
     for array in (data.first, data.second):
         tokens.update(np.ascontiguousarray(array, dtype=np.int64).tobytes())
     prompt = student.prompt
+    # Attention begins as the mean, and only what it begins with is kept pooled.
+    pooling = "mean" if student.pooling == "attention" else student.pooling
     parts = identity | {
         "sites": student.sites,
         "cut": student.cut if hidden else 0,
-        "pooling": student.pooling,
+        "pooling": pooling,
         "prompt": [prompt.head, prompt.middle, prompt.tail],
         "tokens": tokens.hexdigest(),
         "hidden": hidden,
@@ -58,7 +60,7 @@ def keep_activations(
                     student.sites,
                     student.blocks,
                     student.cut,
-                    student.pooling,
+                    pooling,
                     data.texts,
                     data.first,
                     data.second,

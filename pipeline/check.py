@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from data.errors import FlipkdError
 from models.names import FoundModel, find_model
 from models.weights import code_refused, wants_code
-from pipeline.config import Config, DistillConfig
+from pipeline.config import Config, CrossEncoderSettings, DistillConfig
 from pipeline.disk import disk_problem
 from pipeline.settings import store_of
 from pipeline.stages import plan
@@ -41,6 +41,11 @@ def check(config: Config, until: str | None = None) -> None:
     if "teach" in steps and not store.path("teach", steps["teach"].key).exists():
         teach = config.teach
         check_encoder("teach", "model", teach.model, teach.trust_remote_code, teach.max_length)
+        for n, other in enumerate(teach.others):
+            check_encoder(f"teach.others.{n}", "model", other.model, other.trust_remote_code, other.max_length)
+    scorer = config.score.cross_encoder
+    if scorer is not None and "score" in steps and not store.path("score", steps["score"].key).exists():
+        check_pair_scorer(scorer)
     if "distill" in steps and not store.path("distill", steps["distill"].key).exists():
         check_student(config.distill, store)
 
@@ -78,6 +83,27 @@ def check_encoder(section: str, key: str, name: str, trust_remote_code: bool, ma
         raise FlipkdError(f"{section}.{key}: {error}") from error
 
 
+def check_pair_scorer(settings: CrossEncoderSettings) -> None:
+    """Check that a model is a cross-encoder, whole, and tells pairs apart: it is loaded, and scores two pairs."""
+    from models.cross_encoder import check_cross_encoder
+    from models.soundness import check_files
+
+    section, name = "score.cross_encoder", settings.model
+    path = find_model(name).path
+    try:
+        if path.suffix == ".gguf":
+            raise FlipkdError(f"{name}: is a GGUF file, so a language model; name a cross-encoder's folder")
+        check_files(name, path)
+        check_cross_encoder(
+            name,
+            path,
+            trust_remote_code=settings.trust_remote_code,
+            trust_key=f"{section}.trust_remote_code",
+        )
+    except FlipkdError as error:
+        raise FlipkdError(f"{section}.model: {error}") from error
+
+
 def _architecture(folder: Path) -> str:
     """What a model's config.json says it is; empty if it says nothing, or is not there."""
     file = folder / "config.json"
@@ -88,7 +114,7 @@ def _architecture(folder: Path) -> str:
 def check_student(config: DistillConfig, store: Store) -> None:
     """Check that the student has the layers that get adapters, the sites, and two answers that differ."""
     from models.convert import converted
-    from models.sites import adapted_layers, linear_layers, select_sites
+    from models.sites import adapted_layers, first_layers, linear_layers, select_sites
 
     found = find_model(config.model)
     try:
@@ -109,6 +135,8 @@ def check_student(config: DistillConfig, store: Store) -> None:
         except ValueError as error:
             raise FlipkdError(f"{key}: {error} (in {config.model})") from None
 
+    if config.first_layers is not None:
+        layers = named("distill.first_layers", first_layers, layers, config.first_layers)
     named("distill.lora.modules", adapted_layers, layers, lora.modules, None)
     named("distill.lora.last_layers", adapted_layers, layers, lora.modules, lora.last_layers)
     named("distill.sites.modules", select_sites, layers, sites.modules, None)

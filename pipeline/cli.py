@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from pipeline import cli_compare, cli_drift, cli_promote, cli_serve, cli_store
+from pipeline import cli_beside, cli_compare, cli_drift, cli_promote, cli_serve, cli_store
 from pipeline.cli_base import HELP, ConfigFile, Guarded, Overrides, Until, console, examples, load, told_to_stop
 from pipeline.stage_names import StageName
 
@@ -169,6 +169,7 @@ def describe(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B0
 
 for _part in (
     cli_compare,
+    cli_beside,
     cli_drift,
     cli_promote,
     cli_store,

@@ -15,6 +15,7 @@ app = typer.Typer(context_settings=HELP)
 @app.command(
     epilog=examples(
         "flipkd compare benchmarks/paper.yaml -o results",
+        "flipkd compare benchmarks/paper.yaml -o results --jobs 2",
         "flipkd compare benchmarks/paper.yaml -o results --dry-run",
     )
 )
@@ -22,6 +23,9 @@ def compare(
     config: Annotated[Path, typer.Argument(help="A YAML or TOML file: datasets, variants, seeds.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write to.")] = Path("comparison"),
     store: Annotated[str | None, typer.Option(help="Artifact store, in place of the configs' own.")] = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Students at a time, each in a process with its share of the cores.")
+    ] = 1,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only check the configs and list the students.")
     ] = False,
@@ -42,8 +46,8 @@ def compare(
         for dataset, variant, seed, _ in all_jobs(comparison, store):
             typer.echo(f"{dataset} {variant} seed {seed}")
         return
-    from flows.compare import compare as compare_students
+    from flows.compare import run_comparison
 
     with quiet_prefect():
-        typer.echo(compare_students(comparison, str(out), store))
+        typer.echo(run_comparison(comparison, str(out), store, jobs))
     typer.echo(f"Wrote {out}: comparison.parquet, summary.parquet, comparison.md, comparison.png")

@@ -1,7 +1,8 @@
 """The config: one frozen pydantic model per stage, and one that holds them all.
 
 A field marked with `not_in_key()` changes how fast or how visibly a stage works, never what it writes; it
-stays out of the artifact's key, so changing it costs nothing.
+stays out of the artifact's key, so changing it costs nothing. One marked with `in_key_if_set()` came later: at its
+default the key is what it was before.
 """
 
 from __future__ import annotations
@@ -12,7 +13,17 @@ from pydantic import Field, model_validator
 
 from pipeline.config_distill import DistillConfig
 from pipeline.config_nightly import DriftConfig, PromoteConfig
-from pipeline.section import MODEL_NAME, Cosine, Positive, Section, Share, in_short, not_in_key
+from pipeline.config_retrieve import RetrieveConfig
+from pipeline.section import (
+    MODEL_NAME,
+    Cosine,
+    Positive,
+    Section,
+    Share,
+    in_key_if_set,
+    in_short,
+    not_in_key,
+)
 
 Split = Literal["train", "dev", "test"]
 FileFormat = Literal["auto", "csv", "tsv", "jsonl", "parquet"]
@@ -86,6 +97,11 @@ class PairBuilding(Section):
     )
     trust_remote_code: bool = Field(default=False, description="Run the encoder's own code.")
     positives_per_id: Positive = Field(default=12, description="Cap of positive pairs per id and split.")
+    measured_per_id: Positive | None = Field(
+        default=None,
+        description="Another cap for dev and test; as in train by default.",
+        json_schema_extra=in_key_if_set(),
+    )
     negatives_per_positive: float = Field(
         default=1.0, ge=0, le=20, description="Negative pairs per positive pair."
     )
@@ -108,9 +124,29 @@ class PrepareConfig(Section):
         default="reject", description="What becomes of one pair of texts that carries both labels."
     )
     max_rejected: Share = Field(default=0.1, description="A larger share of rejected rows is an error.")
+    label_noise: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="For experiments alone: this share of the labelled training pairs gets the wrong label, to "
+        "see what the filter finds of them. dev and test stay as they are.",
+        json_schema_extra=in_key_if_set(),
+    )
 
 
 # -------------------------------------------------------------------------------------------- teach, score
+
+
+class OtherTeacher(Section):
+    """A further teacher beside the first; what is not said here (loss, epochs, ...) is as for the first."""
+
+    model: str = Field(description=f"{MODEL_NAME[0].upper()}{MODEL_NAME[1:]}.")
+    weight: float = Field(
+        default=1.0, gt=0, le=1000, description="Beside the first teacher's 1; `combine: auroc` multiplies it."
+    )
+    tune: bool | None = Field(default=None, description="Tune it on the pairs; null does as teach.tune says.")
+    trust_remote_code: bool = Field(default=False, description="Run the model's own code.")
+    max_length: int | None = Field(default=None, ge=8, description="Tokens per text; the model's own by default.")
 
 
 class TeachConfig(Section):
@@ -145,6 +181,28 @@ class TeachConfig(Section):
         description="Minutes between checkpoints to resume from.",
         json_schema_extra=not_in_key(),
     )
+    others: list[OtherTeacher] = Field(
+        default=[],
+        description="Further bi-encoders. Their cosines are standardised on dev's pairs and averaged with the "
+        "first one's.",
+        json_schema_extra=in_key_if_set(),
+    )
+    combine: Literal["mean", "auroc"] = Field(
+        default="mean",
+        description="How several teachers are weighed: `mean` alike, `auroc` by max(dev AUROC - 0.5, 0).",
+        json_schema_extra=in_key_if_set(),
+    )
+
+
+class CrossEncoderSettings(Section):
+    """A cross-encoder, which reads both texts of a pair at once."""
+
+    model: str = Field(description=f"{MODEL_NAME[0].upper()}{MODEL_NAME[1:]}; with one output.")
+    weight: float = Field(
+        default=0.5, gt=0, le=1, description="Its share of teacher_score; the bi-encoder's cosine has the rest."
+    )
+    trust_remote_code: bool = Field(default=False, description="Run the model's own code.")
+    batch_size: Positive = Field(default=32, description="Pairs per forward pass.", json_schema_extra=not_in_key())
 
 
 class ScoreConfig(Section):
@@ -160,6 +218,12 @@ class ScoreConfig(Section):
         default=8192,
         description="Texts per shard, the unit in which work is written.",
         json_schema_extra=not_in_key(),
+    )
+    cross_encoder: CrossEncoderSettings | None = Field(
+        default=None,
+        description="A cross-encoder that scores every pair too; its score, brought to the cosine's scale, is "
+        "averaged into teacher_score.",
+        json_schema_extra=in_key_if_set(),
     )
 
 
@@ -244,3 +308,4 @@ class Config(Section):
     export: ExportConfig = ExportConfig()
     drift: DriftConfig = DriftConfig()
     promote: PromoteConfig = PromoteConfig()
+    retrieve: RetrieveConfig = RetrieveConfig()

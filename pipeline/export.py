@@ -13,7 +13,7 @@ import torch
 
 from data.errors import FlipkdError
 from data.schema import PAIRS, PREDICTIONS, with_metadata, write_table
-from models.convert import converted
+from models.convert import converted, cut_identity
 from models.names import FoundModel, find_model
 from models.student_folder import assemble, set_decision
 from pipeline.config import ExportConfig
@@ -47,8 +47,9 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
     base = find_model(context.base_model)
     if base.identity != manifests["distill"].inputs["model"]:
         raise FlipkdError(f"{base.name} is not the model that distill trained on; run distill again")
-    _assemble(student, inputs["distill"], base, context)
     trusted = bool(manifests["distill"].config["trust_remote_code"])
+    layers = manifests["distill"].config.get("first_layers")
+    _assemble(student, inputs["distill"], base, context, layers, trusted)
     decision, predictions = decide(_scored(student, pairs, config.batch_pairs, trusted))
     set_decision(student, decision.for_student())
     verified = _verify(student, predictions, context.work)
@@ -63,7 +64,7 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
     (out / "metrics.json").write_text(text + "\n", encoding="utf-8")
 
     split = "test" if metrics["counts"]["test"]["labelled"] else "dev"
-    models = {"teacher": _teacher(manifests["teach"]), "student": f"{base.name} {base.identity}"}
+    models = {"teacher": _teacher(manifests["teach"]), "student": f"{base.name} {cut_identity(base, layers)}"}
     training_log = pl.read_parquet(inputs["distill"] / "training_log.parquet")
     _report(
         config, out, predictions.filter(split=split), split, decision, metrics, manifests, models, training_log
@@ -114,23 +115,32 @@ def _pairs(scores: Path) -> pl.DataFrame:
     return pl.scan_parquet(scores).filter(pl.col("split").is_in(MEASURED)).select(columns).collect()
 
 
-def _assemble(student: Path, distilled: Path, found: FoundModel, context: Context) -> None:
-    """Write `student/`, all but the decision. A model of the hub is named by its commit, any other one copied."""
+def _assemble(
+    student: Path, distilled: Path, found: FoundModel, context: Context, layers: int | None, trusted: bool
+) -> None:
+    """Write `student/`, all but the decision. A model of the hub is named by its commit, any other one copied.
+
+    Args:
+        layers: the model's first layers alone, so many; None for the model as it is.
+    """
     repository, _, revision = found.identity.removeprefix("hub:").partition("@")
-    on_hub = found.identity.startswith("hub:")
+    on_hub = found.identity.startswith("hub:") and layers is None
+    whole = repository if found.identity.startswith("hub:") else found.name
     assemble(
         student,
         distilled,
-        converted(found, context.models),
-        base_name=repository if on_hub else found.name,
+        converted(found, context.models, layers, trust_remote_code=trusted),
+        base_name=whole if layers is None else f"the first {layers} layers of {whole}",
         revision=revision if on_hub else None,
         final=context.final / "student",
-        base_is_ours=found.is_gguf,
+        base_is_ours=found.is_gguf or layers is not None,
     )
 
 
 def _teacher(manifest: Manifest) -> str:
-    return f"{manifest.summary.get('model', '')} {manifest.inputs['model']}".strip()
+    others = manifest.summary.get("others", [])
+    named = [("model", manifest.summary), *((f"other {n}", other) for n, other in enumerate(others))]
+    return " + ".join(f"{summary.get('model', '')} {manifest.inputs[key]}".strip() for key, summary in named)
 
 
 def _scored(student: Path, pairs: pl.DataFrame, batch_pairs: int, trusted: bool) -> pl.DataFrame:

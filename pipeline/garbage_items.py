@@ -66,7 +66,7 @@ def models(store: Store, needs: Needs, keep_days: float, now: float) -> Iterator
     """Converted models that no needed artifact comes from."""
     for folder in sorted(store.models.glob("[!.]*")):
         used = trusted([modified(folder)], now)
-        if not folder.is_dir() or folder.name in needs.models or now - used < max(keep_days * DAY, YOUNGEST):
+        if not folder.is_dir() or needs.model(folder.name) or now - used < max(keep_days * DAY, YOUNGEST):
             continue
         yield Item("model", ("models", folder.name), folder, size_of(folder), used, "no artifact kept needs it")
 

@@ -79,7 +79,7 @@ def _needed(needs: Needs, item: Item) -> str | None:
         return begun
     if item.kind == "work" and item.owner in needs.planned:
         return begun
-    if item.kind == "model" and item.owner[1] in needs.models:
+    if item.kind == "model" and needs.model(item.owner[1]):
         return begun
     if item.kind == "cache" and any(touched and touched > item.used for touched in cache_times(item.path)):
         return "used meanwhile"

@@ -13,13 +13,12 @@ from typing import Any
 
 import polars as pl
 import torch
-from safetensors.torch import load_file
 
 from data.schema import PAIRS, PREDICTIONS, write_table
-from models.convert import converted
+from models.convert import converted, cut_identity
 from models.names import find_model
 from models.precision import matrix_precision
-from models.student import load_base
+from models.student import load_base, restored
 from pipeline.activations import keep_activations
 from pipeline.config import DistillConfig, ExportConfig
 from pipeline.distill import build
@@ -39,9 +38,9 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
     manifest = read_manifest(inputs["distill"])
     settings = DistillConfig.model_validate(manifest.config | {"model": context.base_model})
     found = find_model(context.base_model)
-    lm, tokenizer = load_base(
-        converted(found, context.models), trust_remote_code=settings.trust_remote_code, dtype="float32"
-    )
+    trusted = settings.trust_remote_code
+    base = converted(found, context.models, settings.first_layers, trust_remote_code=trusted)
+    lm, tokenizer = load_base(base, trust_remote_code=trusted, dtype="float32")
     student = build(lm, tokenizer, settings)
     scored = pl.scan_parquet(inputs["score"] / "scores.parquet").filter(
         pl.col("split").is_in(MEASURED) & pl.col("label").is_not_null()
@@ -51,10 +50,12 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
     check_dev(rows)
     pairs = pair_data(rows, "label", inputs["score"] / "embeddings.parquet", student.prompt)
     with matrix_precision("fp32"):
-        identity = {"base": found.identity, "numbers": "float32 fp32"}
-        kept = keep_activations(student, pairs, context.models.parent / "activations", identity, hidden=True)
-        student.load_adapter(load_file(inputs["distill"] / "adapter" / "adapter_model.safetensors"))
-        decoder, encoder = predict(student, pairs, config.batch_pairs, kept if student.cut else None)
+        identity = {"base": cut_identity(found, settings.first_layers), "numbers": "float32 fp32"}
+        kept = None
+        if student.skips:
+            kept = keep_activations(student, pairs, context.models.parent / "activations", identity, hidden=True)
+        student.load_adapter(restored(inputs["distill"]))
+        decoder, encoder = predict(student, pairs, config.batch_pairs, kept)
     predictions = rows.select(*PAIRS.names, "teacher").with_columns(
         pl.Series("decoder", decoder, pl.Float32), pl.Series("encoder", encoder, pl.Float32)
     )

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Literal
 
 from data.errors import FlipkdError
+from models.convert import kept_name
 from pipeline.runs import Run, runs
 from pipeline.stages import ALL_STAGES, Step
 from pipeline.store import KEY_LENGTH, Manifest, Store
@@ -40,7 +41,11 @@ class Needs:
     @property
     def models(self) -> set[str]:
         """Names of the converted models (see `models.convert`) among the identities."""
-        return {identity.removeprefix("sha256:")[:20] for identity in self.identities}
+        return {kept_name(identity) for identity in self.identities}
+
+    def model(self, name: str) -> bool:
+        """Whether a converted model is needed; one of some first layers is as long as the whole one is."""
+        return name.partition("-")[0] in self.models
 
 
 @dataclass(frozen=True)

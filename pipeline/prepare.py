@@ -1,5 +1,8 @@
 """`prepare`: raw files to `pairs.parquet`, `rejects.parquet` and, from utterances, `utterances.parquet`.
 
+With `prepare.label_noise`, for experiments, some labels of train are wrong on purpose, and `label_noise.parquet`
+says which.
+
 Every row of a raw file ends in exactly one place: a row of a pairs file in pairs or in rejects, an utterance in
 utterances or in rejects. That is counted and checked. A built pair's source and row are those of its first text.
 """
@@ -33,6 +36,7 @@ from pipeline.prepare_checks import (
     check_splits,
     summarise,
 )
+from pipeline.prepare_noise import flip_labels
 from pipeline.prepare_rows import (
     REFUSED,
     Gathered,
@@ -55,7 +59,7 @@ def run(config: PrepareConfig, inputs: Mapping[str, Path], out: Path, context: C
 
     Returns:
         Counts: `rows` (read, where they went), `rejected` by reason, `contradictions` (pairs with two labels,
-        texts with two ids), `splits`, `sources`, mean characters.
+        texts with two ids), `splits`, `sources`, mean characters; with `prepare.label_noise` also `label_noise`.
 
     Raises:
         FlipkdError: a file cannot be read or lacks a column, too many rows were rejected, given splits leak, or
@@ -115,7 +119,12 @@ def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, fold
 
     splits = np.full(gathered.pairs.height, -1, np.int8)
     splits[taken.to_numpy()] = pairs["split"].to_physical().to_numpy()
-    characters = write_pairs(gathered, splits, built, out / "pairs.parquet")
+    noise = None
+    if config.label_noise:
+        characters = write_pairs(gathered, splits, built, folder / "clean.parquet")
+        noise = flip_labels(folder / "clean.parquet", out, config.label_noise, seed)
+    else:
+        characters = write_pairs(gathered, splits, built, out / "pairs.parquet")
     write_rejects(gathered, refused, out / "rejects.parquet")
     if _has_utterances(config):
         write_table(utterances.select(UTTERANCES.names).to_arrow(), out / "utterances.parquet", UTTERANCES)
@@ -132,6 +141,15 @@ def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, fold
         "utterances": contradictions(gathered.utterances, key="key", verdict="id"),
     }
     summary = summarise(config, everything, utterances, rejects, rows, double)
+    if noise is not None:
+        summary["label_noise"] = noise
+        moved = int(noise["to_positive"] - noise["to_negative"])
+        summary["splits"]["train"]["positive"] += moved
+        summary["splits"]["train"]["negative"] -= moved
+        log.warning(
+            "%d of %d labels of train are wrong on purpose (`prepare.label_noise`): a student of this run is for "
+            "experiments alone", noise["flipped"], noise["labelled"],
+        )  # fmt: skip
     summary["mean_characters"] = round(characters / (2 * everything.height), 1)
     log.info("%d rows read: %d pairs, %d utterances, %d rejected; %d pairs built", *rows.values())
     for reason, count in summary["rejected"].items():
@@ -239,6 +257,7 @@ def _build(
         random_share=settings.random_share,
         confusable_ids=settings.confusable_ids,
         seed=seed,
+        measured_per_id=settings.measured_per_id,
     )
     first, second = utterances[chosen["a"]], utterances[chosen["b"]]
     ids = [pair_id_of_keys(a, b) for a, b in zip(first["key"], second["key"], strict=True)]

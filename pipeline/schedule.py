@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from models.batching import length_batches
+from models.batching import length_batches, token_budget_batches
 from pipeline.config import DistillConfig
 from pipeline.objective import weights
 from pipeline.training_data import PairData
@@ -22,18 +22,36 @@ class Work(NamedTuple):
     rows: np.ndarray
 
 
-def steps(data: PairData, config: DistillConfig, processes: int = 1) -> tuple[int, int]:
-    """Optimiser steps on texts alone, and on pairs; every process takes a batch in each."""
+def steps(data: PairData, config: DistillConfig, processes: int = 1, seed: int = 0) -> tuple[int, int]:
+    """Optimiser steps on texts alone, and on pairs; every process takes a batch in each.
+
+    Args:
+        seed: of the run. With `batch_tokens` the number of batches differs a little between epochs and seeds.
+    """
     if not weights(config):
         return 0, 0
     on_texts = config.text_epochs if "dist" in weights(config) else 0.0
-    texts, pairs = len(_batches(data, config, "texts", 0, 0)), len(_batches(data, config, "pairs", 0, 0))
-    return math.ceil(on_texts * texts / processes), max(1, math.ceil(config.epochs * pairs / processes))
+    texts = math.ceil(on_texts * len(_batches(data, config, "texts", 0, 0)) / processes)
+    if config.batch_tokens is None:
+        pairs = math.ceil(config.epochs * len(_batches(data, config, "pairs", 0, 0)) / processes)
+    else:
+        pairs = _budgeted_steps(data, config, processes, seed)
+    return texts, max(1, pairs)
+
+
+def _budgeted_steps(data: PairData, config: DistillConfig, processes: int, seed: int) -> int:
+    """Steps on pairs under a budget of tokens: the rounds of every whole epoch, and a share of the last one's."""
+    whole, share = divmod(config.epochs, 1)
+    rounds = [
+        math.ceil(len(_batches(data, config, "pairs", seed, epoch)) / processes)
+        for epoch in range(math.ceil(config.epochs))
+    ]
+    return sum(rounds[: int(whole)]) + (math.ceil(share * rounds[-1]) if share else 0)
 
 
 def plan_work(data: PairData, config: DistillConfig, seed: int, processes: int, rank: int) -> Iterator[Work]:
     """All steps of one process: first the texts, then the pairs. The same seed gives the same steps."""
-    on_texts, on_pairs = steps(data, config, processes)
+    on_texts, on_pairs = steps(data, config, processes, seed)
     yield from _passes(data, config, "texts", seed, processes, rank, on_texts)
     yield from _passes(data, config, "pairs", seed, processes, rank, on_pairs)
 
@@ -62,6 +80,9 @@ def _passes(
 def _batches(data: PairData, config: DistillConfig, kind: str, seed: int, epoch: int) -> list[np.ndarray]:
     if kind == "texts":
         return length_batches([len(text) for text in data.texts], config.batch_texts, seed, epoch)
+    if config.batch_tokens is not None:
+        tokens = [2 * (data.around + length) for length in data.lengths()]  # two prompts
+        return token_budget_batches(tokens, config.batch_tokens, seed, epoch)
     return length_batches(data.lengths(), config.batch_pairs, seed, epoch)
 
 

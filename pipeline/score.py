@@ -8,14 +8,18 @@ on the pairs alone. The file metadata under the key `flipkd` says which teacher 
 Texts that this very teacher has embedded in an earlier run are taken from the store (`pipeline.embedding_cache`).
 A text's vector does not depend on the texts beside it (`models.fixed_shapes`), so on one machine the rows are the
 same to the bit with and without the cache, and after a kill.
+
+Several teachers (`teach.others`) give one vector, whose cosine is their weighted average (`models.teachers`). A
+cross-encoder (`score.cross_encoder`) has no vectors. With u its score on the cosine's scale
+(`models.cross_encoder`), `teacher_score`, which the filter and soft targets read, is (1 - weight) cosine + weight
+u; its own score stands in a last column `cross_encoder_score`; similarities of texts stay the vectors' cosines.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +30,42 @@ import pyarrow.parquet as pq
 from sklearn.metrics import roc_auc_score
 
 from data.errors import FlipkdError
-from data.schema import ROW_GROUP_ROWS, SCORES, embeddings_schema, with_metadata, writer
-from models.fixed_shapes import setting
-from models.teacher import cosine, describe, load_teacher
-from pipeline.config import ScoreConfig
-from pipeline.embedding_cache import add, open_cache
-from pipeline.score_checks import check_embeddings, check_files, check_scores
-from pipeline.shards import blocks, embed_in_shards
+from data.schema import (
+    CROSS_ENCODER_SCORE,
+    ROW_GROUP_ROWS,
+    SCORES,
+    embeddings_schema,
+    with_metadata,
+    writer,
+)
+from models.cross_encoder import blend, to_cosine_scale
+from models.teacher import cosine
+from pipeline.config import CrossEncoderSettings, ScoreConfig
+from pipeline.cross_scores import cross_scores
+from pipeline.score_checks import check_files, check_scores
+from pipeline.shards import blocks
 from pipeline.stages import Context
+from pipeline.teacher_vectors import embed_texts
 
 log = logging.getLogger("flipkd.score")
 # Vectors are wide: 16,384 of 384 numbers are 24 MB.
 EMBEDDING_ROWS = 16_384
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+
+
+@dataclass(frozen=True)
+class Blended:
+    """Scores of n pairs with a cross-encoder's part in them.
+
+    Attributes:
+        raw: the cross-encoder's own, (n,), float32.
+        scores: `teacher_score`, (n,), float32, in [-1, 1].
+        told: of the cross-encoder, for the file's metadata and the summary.
+    """
+
+    raw: np.ndarray
+    scores: np.ndarray
+    told: dict[str, Any]
 
 
 def run(config: ScoreConfig, inputs: Mapping[str, Path], out: Path, context: Context) -> dict[str, Any]:
@@ -51,48 +78,46 @@ def run(config: ScoreConfig, inputs: Mapping[str, Path], out: Path, context: Con
     texts = distinct_texts(pairs)
     if not texts:
         raise FlipkdError(f"score: {pairs} holds no pairs")
-    told = json.loads((inputs["teach"] / "metrics.json").read_text(encoding="utf-8"))["teacher"]
-    folder = inputs["teach"] / "teacher"
-    teacher = load_teacher(folder, trust_remote_code=told["trust_remote_code"])
-    cache = None
-    # A teacher's own code may lie outside of its folder, so the folder's digest does not say what it computes.
-    if context.embeddings is not None and not told["trust_remote_code"]:
-        how = setting(teacher, config.batch_size)
-        cache = open_cache(context.embeddings, folder, inputs["teach"].name, how)
-    metadata = {
-        "teacher": {
-            "key": inputs["teach"].name,
-            "revision": told["identity"],
-            "tuned": told["kept"] == "tuned",
-            **describe(teacher),
-        }
-    }
-    started = time.monotonic()
-    vectors, computed = embed_in_shards(
-        teacher,
-        texts,
-        context.work / "shards",
-        batch_size=config.batch_size,
-        shard_texts=config.shard_texts,
-        cache=cache,
-    )
-    seconds = time.monotonic() - started
-    mean_cosine = check_embeddings(vectors, texts)
-    if cache is not None:
-        log.info("score: %d texts embedded, %d taken from earlier runs", len(computed), len(texts) - len(computed))
-        add(cache, texts, vectors, computed, context.work)
+    embedded = embed_texts(config, inputs["teach"], texts, context)
+    vectors, metadata = embedded.vectors, {"teacher": embedded.teacher}
+    blended = None
+    if config.cross_encoder is not None:
+        blended = _blended(config, config.cross_encoder, pairs, texts, vectors, context.work / "cross-encoder")
+        metadata["cross_encoder"] = blended.told
     write_embeddings(out / "embeddings.parquet", texts, vectors, metadata)
-    write_scores(out / "scores.parquet", pairs, texts, vectors, metadata)
+    write_scores(out / "scores.parquet", pairs, texts, vectors, metadata, blended)
     check_files(pairs, out / "scores.parquet", out / "embeddings.parquet")
     return {
         "texts": len(texts),
         **summary(out / "scores.parquet"),
-        "mean_cosine_of_different_texts": mean_cosine,
-        "texts_embedded": len(computed),
-        "texts_reused": len(texts) - len(computed),
-        "embedding_seconds": round(seconds, 3),
-        "texts_per_second": round(len(texts) / max(seconds, 1e-9), 1),
+        **({"cross_encoder": blended.told} if blended else {}),
+        "mean_cosine_of_different_texts": embedded.mean_cosine,
+        "texts_embedded": len(embedded.computed),
+        "texts_reused": len(texts) - len(embedded.computed),
+        "embedding_seconds": round(embedded.seconds, 3),
+        "texts_per_second": round(len(texts) / max(embedded.seconds, 1e-9), 1),
     }
+
+
+def _blended(
+    config: ScoreConfig,
+    settings: CrossEncoderSettings,
+    pairs: Path,
+    texts: list[str],
+    vectors: np.ndarray,
+    folder: Path,
+) -> Blended:
+    """The pairs' scores with the cross-encoder's part in them, and AUROC by split of what they are made of.
+
+    Raises:
+        FlipkdError: the cross-encoder cannot be loaded, or its scores are not numbers or do not vary.
+    """
+    raw, told = cross_scores(settings, pairs, folder, config.shard_texts)
+    cosines = np.concatenate([scores for _, scores, _ in _scored(pairs, texts, vectors)])
+    rows = pl.read_parquet(pairs, columns=["split", "label"])
+    mapped = to_cosine_scale(raw, cosines, (rows["split"] == "train").to_numpy())
+    auroc = {"cosine": auroc_by_split(rows, cosines), "cross_encoder": auroc_by_split(rows, raw)}
+    return Blended(raw, blend(cosines, mapped, settings.weight), told | {"auroc": auroc})
 
 
 def distinct_texts(pairs: Path) -> list[str]:
@@ -121,19 +146,32 @@ def write_embeddings(path: Path, texts: list[str], vectors: np.ndarray, metadata
 
 
 def write_scores(
-    path: Path, pairs: Path, texts: list[str], vectors: np.ndarray, metadata: Mapping[str, Any]
+    path: Path,
+    pairs: Path,
+    texts: list[str],
+    vectors: np.ndarray,
+    metadata: Mapping[str, Any],
+    blended: Blended | None = None,
 ) -> None:
     """Write `scores.parquet` a block at a time.
+
+    Args:
+        blended: what to write in place of the vectors' cosines.
 
     Raises:
         FlipkdError: the scores do not vary.
     """
-    schema = with_metadata(SCORES, metadata)
+    schema = with_metadata(SCORES.append(CROSS_ENCODER_SCORE) if blended else SCORES, metadata)
     found: list[np.ndarray] = []
+    start = 0
     with writer(path, schema) as file:
-        for batch, scores, ids in _scored(pairs, texts, vectors):
+        for batch, cosines, ids in _scored(pairs, texts, vectors):
+            rows = slice(start, start := start + len(batch))
+            scores = blended.scores[rows] if blended else cosines
             found.append(scores)
             columns = [*batch.columns, pa.array(scores), *(pa.array(column) for column in ids)]
+            if blended:
+                columns.append(pa.array(blended.raw[rows]))
             file.write_batch(pa.record_batch(columns, schema=schema))
     check_scores(np.concatenate(found))
 
@@ -162,20 +200,32 @@ def summary(scores: Path) -> dict[str, Any]:
     """Counts, quantiles by label, and AUROC by split (null where a split lacks a class)."""
     rows = pl.read_parquet(scores, columns=["label", "split", "teacher_score", "text_a_id", "text_b_id"])
     ids = pl.concat([rows["text_a_id"], rows["text_b_id"]])
-    quantiles, means, auroc = {}, {}, {}
+    quantiles, means = {}, {}
     for label, name in ((1, "positive"), (0, "negative"), (None, "unlabelled")):
         part = rows.filter(pl.col("label").eq_missing(pl.lit(label, pl.Int8)))["teacher_score"].to_numpy()
         if len(part):
             quantiles[name] = {f"{q:g}": float(np.quantile(part.astype(np.float64), q)) for q in QUANTILES}
             means[name] = float(part.mean(dtype=np.float64))
-    for split in ("train", "dev", "test"):
-        part = rows.filter((pl.col("split") == split) & pl.col("label").is_not_null())
-        both = part["label"].n_unique() == 2
-        auroc[split] = float(roc_auc_score(part["label"], part["teacher_score"])) if both else None
     return {
         "pairs": len(rows),
         "distinct_share": ids.n_unique() / len(ids),
         "score_mean": means,
         "score_quantiles": quantiles,
-        "auroc": auroc,
+        "auroc": auroc_by_split(rows, rows["teacher_score"].to_numpy()),
     }
+
+
+def auroc_by_split(rows: pl.DataFrame, scores: np.ndarray) -> dict[str, float | None]:
+    """AUROC by split, None where a split lacks a class.
+
+    Args:
+        rows: n pairs with `label` and `split`.
+        scores: (n,).
+    """
+    found: dict[str, float | None] = {}
+    scored = rows.select("label", "split", score=pl.lit(pl.Series(scores)))
+    for split in ("train", "dev", "test"):
+        part = scored.filter((pl.col("split") == split) & pl.col("label").is_not_null())
+        both = part["label"].n_unique() == 2
+        found[split] = float(roc_auc_score(part["label"], part["score"])) if both else None
+    return found

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 NOT_IN_KEY = "flipkd_not_in_key"
+IN_KEY_IF_SET = "flipkd_in_key_if_set"
 MODEL_NAME = "a hub id (`org/name` or `org/name@revision`), a local folder, or `package:import_name/path`"
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -23,6 +24,14 @@ def in_short(data: Any, field: str, *kinds: type) -> Any:
 def not_in_key() -> dict[str, Any]:
     """`json_schema_extra` of a field that does not change a stage's result."""
     return {NOT_IN_KEY: True}
+
+
+def in_key_if_set() -> dict[str, Any]:
+    """`json_schema_extra` of a field that came later, and at its default does what was done before it came.
+
+    At its default it stays out of the key, so artifacts from before it stay valid.
+    """
+    return {IN_KEY_IF_SET: True}
 
 
 class Section(BaseModel):

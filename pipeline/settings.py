@@ -178,13 +178,17 @@ def anchor(config: Config, folder: Path) -> Config:
         local = name.startswith(("./", "../")) or (not name.startswith(PACKAGE) and _is_there(folder / name))
         return str(folder / name) if local else name
 
-    prepare = config.prepare
+    prepare, teach, scorer = config.prepare, config.teach, config.score.cross_encoder
+    others = [other.model_copy(update={"model": model(other.model)}) for other in teach.others]
+    if scorer is not None:
+        scorer = scorer.model_copy(update={"model": model(scorer.model)})
     inputs = [entry.model_copy(update={"path": file(entry.path)}) for entry in prepare.inputs]
     pairs = prepare.pairs.model_copy(update={"encoder": model(prepare.pairs.encoder)})
     return config.model_copy(
         update={
             "prepare": prepare.model_copy(update={"inputs": inputs, "pairs": pairs}),
-            "teach": config.teach.model_copy(update={"model": model(config.teach.model)}),
+            "teach": teach.model_copy(update={"model": model(teach.model), "others": others}),
+            "score": config.score.model_copy(update={"cross_encoder": scorer}),
             "distill": config.distill.model_copy(update={"model": model(config.distill.model)}),
         }
     )

@@ -23,6 +23,8 @@ def _teach(summary: Summary) -> str:
     before, after = (summary.get(name) for name in ("dev_untouched", "dev_tuned"))
     told = [f"{name} {found['auroc']:.3f}" for name, found in (("untouched", before), ("tuned", after)) if found]
     kept = f"; the {summary['kept']} teacher is kept" if after else ""
+    if combined := summary.get("dev_combined"):
+        kept += f"; {1 + len(summary['others'])} teachers combined {combined['auroc']:.3f}"
     return f"dev AUROC {', '.join(told)}{kept}" if told else "taken as it is"
 
 
@@ -58,6 +60,19 @@ def _measure(summary: Summary) -> str:
     )
 
 
+def _retrieve(summary: Summary) -> str:
+    found = ", ".join(f"{name} {metrics['ndcg@10']:.3f}" for name, metrics in summary["metrics"].items())
+    return f"{summary['queries']} questions to {summary['entries']} FAQ entries, nDCG@10: {found}"
+
+
+def _attribution(summary: Summary) -> str:
+    def told(best: Summary) -> str:
+        return f"{best['auroc']:.3f} (layer {best['layer']}, {best['module']})"
+
+    inputs, adapter = summary["best_input"], summary["best_adapter"]
+    return f"best dev AUROC of one site: A's output {told(adapter)}, its plain input {told(inputs)}"
+
+
 SENTENCES = {
     "prepare": _prepare,
     "teach": _teach,
@@ -66,4 +81,6 @@ SENTENCES = {
     "distill": _distill,
     "export": _export,
     "measure": _measure,
+    "retrieve": _retrieve,
+    "attribution": _attribution,
 }

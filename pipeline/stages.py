@@ -18,8 +18,8 @@ from pydantic import BaseModel
 from data.errors import FlipkdError
 from data.locate import PACKAGE, digest, package_path, user_path
 from models.names import find_model
-from pipeline.config import Config, PrepareConfig, UtterancesFile
-from pipeline.section import NOT_IN_KEY
+from pipeline.config import Config, PrepareConfig, TeachConfig, UtterancesFile
+from pipeline.section import IN_KEY_IF_SET, NOT_IN_KEY
 from pipeline.store import artifact_key
 
 
@@ -84,9 +84,17 @@ STAGES: dict[str, Stage] = {
         Stage("export", 1, ("prepare", "teach", "score", "filter", "distill"), "measure and export the student"),
     )
 }
-# Beside the main line: comparisons measure many students without exporting them.
-MEASURE = Stage("measure", 1, ("score", "filter", "distill"), "measure the student", section="export")
-ALL_STAGES = STAGES | {MEASURE.name: MEASURE}
+# Beside the main line. Comparisons measure many students without exporting them; the others look at one closer.
+SIDE_STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage("measure", 1, ("score", "filter", "distill"), "measure the student", section="export"),
+        Stage("retrieve", 1, ("prepare", "teach", "distill", "measure"), "rank FAQ entries with the student"),
+        # All that it needs of the section stands in the key already, as distill's.
+        Stage("attribution", 1, ("score", "distill"), "look for the signal, site by site", False, "distill"),
+    )
+}
+ALL_STAGES = STAGES | SIDE_STAGES
 
 
 @dataclass(frozen=True)
@@ -139,11 +147,17 @@ def plan(config: Config, until: str | None = None, *, download: bool = True) -> 
 
 def measure_step(config: Config, steps: list[Step]) -> Step:
     """The step that measures the student of a plan which reaches `distill`."""
+    return side_step("measure", config, steps)
+
+
+def side_step(name: str, config: Config, steps: list[Step]) -> Step:
+    """A step beside the main line, from a plan that holds all that it reads."""
+    stage = SIDE_STAGES[name]
     keys = {step.stage: step.key for step in steps}
-    inputs = {name: keys[name] for name in MEASURE.reads}
-    keyed = key_config(config.export)
-    key = artifact_key(MEASURE.name, MEASURE.version, keyed, config.seed, inputs)
-    return Step(MEASURE.name, key, config.seed, keyed, inputs)
+    inputs = {name: keys[name] for name in stage.reads}
+    keyed = key_config(getattr(config, stage.section or name))
+    seed = _seed(stage, config)
+    return Step(name, artifact_key(name, stage.version, keyed, seed, inputs), seed, keyed, inputs)
 
 
 def _seed(stage: Stage, config: Config) -> int:
@@ -161,8 +175,14 @@ def _raw_inputs(stage: str, section: Any, download: bool) -> dict[str, str]:
         if _builds_pairs(section):
             found["encoder"] = _identity("prepare.pairs.encoder", section.pairs.encoder, download)
         return found
+    if stage == "score" and section.cross_encoder is not None:
+        named = section.cross_encoder.model
+        return {"cross_encoder": _identity("score.cross_encoder.model", named, download)}
     if stage in {"teach", "distill"}:
-        return {"model": _identity(f"{stage}.model", section.model, download)}
+        found = {"model": _identity(f"{stage}.model", section.model, download)}
+        for n, other in enumerate(section.others if isinstance(section, TeachConfig) else ()):
+            found[f"other {n}"] = _identity(f"teach.others.{n}.model", other.model, download)
+        return found
     return {}
 
 
@@ -227,9 +247,11 @@ def key_config(section: BaseModel) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for name, info in type(section).model_fields.items():
         extra = info.json_schema_extra
-        if name in _NAMES or (isinstance(extra, dict) and NOT_IN_KEY in extra):
+        marks = extra if isinstance(extra, dict) else {}
+        value = getattr(section, name)
+        if name in _NAMES or NOT_IN_KEY in marks or (IN_KEY_IF_SET in marks and value == info.get_default()):
             continue
-        kept[name] = _plain(getattr(section, name))
+        kept[name] = _plain(value)
     if isinstance(section, PrepareConfig) and not _builds_pairs(section):
         kept.pop("pairs")
     return kept

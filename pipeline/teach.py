@@ -1,4 +1,4 @@
-"""Stage `teach`: the teacher, tuned on the labelled pairs of train or taken as it is.
+"""Stage `teach`: the teacher, tuned on the labelled pairs of train or taken as it is; or several of them.
 
 Writes `teacher/`, a sentence-transformers folder, and `metrics.json`:
 
@@ -6,25 +6,30 @@ Writes `teacher/`, a sentence-transformers folder, and `metrics.json`:
      "pairs": {"train", "dev"},
      "dev": {"untouched": {metric: value}, "tuned": {metric: value}},    # null where not measured
      "evaluations": [{"step", "auroc"}]}
+
+With `teach.others`, `teacher/` holds a folder for each (`pipeline.teach_several`), and `metrics.json`:
+
+    {"teachers": [the above, for each],
+     "combination": as in `teacher/combination.json`,
+     "dev": {"untouched": {metric: value}, "combined": {metric: value}}}  # combined before tuning, and after
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 from sentence_transformers import SentenceTransformer
-from sklearn.metrics import accuracy_score, average_precision_score, f1_score, roc_auc_score
 
 from data.errors import FlipkdError
-from models.names import find_model
+from models.names import FoundModel, find_model
 from models.quiet import quiet
-from models.teacher import bring_code, describe, load_teacher, pair_scores
+from models.teacher import bring_code, describe
 from models.tuning import (
     POSITIVES_ONLY,
     LabelledPairs,
@@ -34,32 +39,56 @@ from models.tuning import (
     training_rows,
     tune,
 )
+from pipeline import teach_several as several
 from pipeline.config import TeachConfig
-from pipeline.metrics import choose_threshold
 from pipeline.progress import progress
 from pipeline.stages import Context
+from pipeline.teach_metrics import dev_metrics
+from pipeline.teach_several import Member
 
 log = logging.getLogger("flipkd.teach")
 METRICS = "metrics.json"
+Told = dict[str, Any]
 
 
 def run(config: TeachConfig, inputs: Mapping[str, Path], out: Path, context: Context) -> dict[str, Any]:
     """Tune or take the teacher; the better of untouched and tuned, by dev AUROC, becomes the artifact.
 
     Raises:
-        FlipkdError: the model cannot be loaded, or train or dev cannot be tuned on.
+        FlipkdError: a model cannot be loaded, train or dev cannot be tuned on, or teachers cannot be combined.
     """
-    found = find_model(config.model)
-    train, dev = (labelled(inputs["prepare"] / "pairs.parquet", split) for split in ("train", "dev"))
-    if config.tune:
-        check_classes(train, dev, config.loss)
-    teacher = load(config, found.path)
+    members = several.members_of(config, out / "teacher", context.work)
+    found = [find_model(member.config.model) for member in members]
+    pairs = inputs["prepare"] / "pairs.parquet"
+    train, dev = (labelled(pairs, split) for split in ("train", "dev"))
+    for member in members:
+        if member.config.tune:
+            check_classes(train, dev, config.loss)
+    several.check_labels(config, dev.label)
+    taught = [teach(*each, train, dev, context.seed) for each in zip(members, found, strict=True)]
+    metrics, summary = taught[0]
+    if config.others:
+        metrics, summary = _combine(config, members, found, taught, several.dev_pairs(pairs))
+    (out / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    return summary
+
+
+def teach(
+    member: Member, found: FoundModel, train: LabelledPairs, dev: LabelledPairs, seed: int
+) -> tuple[Told, Told]:
+    """Tune or take one teacher and save it.
+
+    Returns:
+        What `metrics.json` and the summary say of it.
+    """
+    config = member.config
+    teacher = member.load(found.path)
     untouched = dev_metrics(teacher, dev)
     tuned, best = None, None
     if config.tune:
-        tuned = _tune(config, teacher, train, dev, context)
+        tuned = _tune(member, teacher, train, dev, seed)
         bring_code(tuned.folder)
-        teacher = load(config, tuned.folder)
+        teacher = member.load(tuned.folder)
         best = dev_metrics(teacher, dev)
     worse = bool(untouched and best and best["auroc"] < untouched["auroc"])
     if worse:
@@ -69,8 +98,8 @@ def run(config: TeachConfig, inputs: Mapping[str, Path], out: Path, context: Con
             untouched["auroc"] if untouched else np.nan,
             best["auroc"] if best else np.nan,
         )
-        teacher = load(config, found.path)
-    save(teacher, out / "teacher")
+        teacher = member.load(found.path)
+    save(teacher, member.folder)
     kept = "tuned" if tuned and not worse else "untouched"
     metrics = {
         "teacher": {
@@ -84,8 +113,7 @@ def run(config: TeachConfig, inputs: Mapping[str, Path], out: Path, context: Con
         "dev": {"untouched": untouched, "tuned": best},
         "evaluations": tuned.evaluations if tuned else [],
     }
-    (out / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    return {
+    summary = {
         "model": config.model,
         "kept": kept,
         "worse_after_tuning": worse,
@@ -97,6 +125,49 @@ def run(config: TeachConfig, inputs: Mapping[str, Path], out: Path, context: Con
         "resumed_from_step": tuned.resumed_from if tuned else None,
         "matrix_precision": tuned.matrix_precision if tuned else None,
     }
+    return metrics, summary
+
+
+def _combine(
+    config: TeachConfig,
+    members: Sequence[Member],
+    found: Sequence[FoundModel],
+    taught: Sequence[tuple[Told, Told]],
+    dev: pl.DataFrame,
+) -> tuple[Told, Told]:
+    """Weigh the saved teachers against each other, and write how they are combined.
+
+    Returns:
+        `metrics.json` and the summary: the first teacher's with `others`, the others' own, and the combination.
+    """
+    after = np.array([several.cosines(member.load(member.folder), dev) for member in members])
+    before = after.copy()
+    for n, (_, summary) in enumerate(taught):
+        if summary["kept"] == "tuned":
+            before[n] = several.cosines(members[n].load(found[n].path), dev)
+    combination = several.combination(config, members, dev, after)
+    several.write_combination(members[0].folder.parent, combination)
+    for member, told in zip(members, combination["teachers"], strict=True):
+        log.info("teach: %s (%s) has the weight %.3f", member.section, member.config.model, told["weight"])
+    try:
+        untouched = several.combined_metrics(dev, before, several.combination(config, members, dev, before))
+    except FlipkdError:  # before tuning they could not have been combined
+        untouched = None
+    combined = several.combined_metrics(dev, after, combination)
+    all_metrics, summaries = zip(*taught, strict=True)
+    metrics = {
+        "teachers": list(all_metrics),
+        "combination": combination,
+        "dev": {"untouched": untouched, "combined": combined},
+    }
+    summary = {
+        **summaries[0],
+        "others": list(summaries[1:]),
+        "combination": combination,
+        "dev_combined_untouched": untouched,
+        "dev_combined": combined,
+    }
+    return metrics, summary
 
 
 def labelled(pairs: Path, split: str) -> LabelledPairs:
@@ -139,11 +210,6 @@ def _counts(pairs: LabelledPairs) -> str:
     return f"{positives} positive and {len(pairs.label) - positives} negative labelled pairs"
 
 
-def load(config: TeachConfig, path: Path) -> SentenceTransformer:
-    """The teacher in a folder, with the config's length limit."""
-    return load_teacher(path, trust_remote_code=config.trust_remote_code, max_length=config.max_length)
-
-
 def save(teacher: SentenceTransformer, folder: Path) -> None:
     """Write the teacher as safetensors, without the model card (it names paths and versions of this machine).
 
@@ -160,36 +226,10 @@ def save(teacher: SentenceTransformer, folder: Path) -> None:
     bring_code(folder)
 
 
-def dev_metrics(teacher: SentenceTransformer, dev: LabelledPairs) -> dict[str, float] | None:
-    """AUROC, average precision, and F1 and accuracy at the threshold with the best F1.
-
-    Returns:
-        None where dev lacks a class, since AUROC is not defined there.
-
-    Raises:
-        FlipkdError: a score is not a number.
-    """
-    if set(dev.label) != {0, 1}:
-        return None
-    labels = np.asarray(dev.label)
-    scores = pair_scores(teacher, dev.text_a, dev.text_b)
-    if not np.isfinite(scores).all():
-        raise FlipkdError("teach: the teacher gives scores on dev that are not numbers; take another teach.model")
-    threshold = choose_threshold(labels, scores)
-    called = scores >= threshold
-    return {
-        "auroc": float(roc_auc_score(labels, scores)),
-        "average_precision": float(average_precision_score(labels, scores)),
-        "threshold": threshold,
-        "f1": float(f1_score(labels, called)),
-        "accuracy": float(accuracy_score(labels, called)),
-    }
-
-
 def _tune(
-    config: TeachConfig, teacher: SentenceTransformer, train: LabelledPairs, dev: LabelledPairs, context: Context
+    member: Member, teacher: SentenceTransformer, train: LabelledPairs, dev: LabelledPairs, seed: int
 ) -> Tuned:
-    folder = context.work / "checkpoints"
+    config, folder = member.config, member.checkpoints
     found = last_checkpoint(folder)
     if found:
         log.info("teach: going on from step %d of a run that was cut off", found[1])
@@ -207,7 +247,7 @@ def _tune(
             weight_decay=config.weight_decay,
             evaluations=config.evaluations,
             checkpoint_minutes=config.checkpoint_minutes,
-            seed=context.seed,
+            seed=seed,
             folder=folder,
             advance=advance,
         )

@@ -80,7 +80,7 @@ def train(
     model = accelerator.prepare_model(student)
     parameters = [p for p in student.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-    on_texts, on_pairs = steps(data, config, accelerator.num_processes)
+    on_texts, on_pairs = steps(data, config, accelerator.num_processes, seed)
     total = on_texts + on_pairs
     warm = math.ceil(config.warmup_ratio * total)
     # The pairs alone are measured: before them the decoder has learned nothing.

@@ -27,6 +27,7 @@ class PairData:
         texts: token ids of every distinct text.
         vectors: the teacher's unit vectors of the same texts, (texts, dimension), float32.
         probabilities: the teacher's probability that a pair matches, (n,), float32; None where nobody asks.
+        around: tokens of a pair's prompt besides its two texts.
     """
 
     first: np.ndarray
@@ -35,6 +36,7 @@ class PairData:
     texts: list[list[int]]
     vectors: np.ndarray
     probabilities: np.ndarray | None = None
+    around: int = 0
 
     @cached_property
     def begins(self) -> np.ndarray:
@@ -115,4 +117,5 @@ def pair_data(rows: pl.DataFrame, target: str, embeddings: Path, prompt: PairPro
         rows[target].to_numpy().astype(np.int64),
         prompt.texts(table["text"].to_list()),
         table["embedding"].to_numpy().astype(np.float32),
+        around=len(prompt.pair([], [])),
     )

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from transformers import BertConfig
+
     from pipeline.config import Config
 
 WORDS = """
@@ -16,35 +18,24 @@ payment loan rate transfer open close doctor pain dose pill headache fever sleep
 """
 
 
-def tiny_teacher(folder: Path) -> Path:
+def tiny_teacher(folder: Path, seed: int = 0, width: int = 32) -> Path:
     """Save a sentence-transformers bi-encoder: BERT of 2 layers, 32 wide, 64 positions, mean pooling.
 
-    Its weights are random but the same in every call; its vectors differ from text to text.
+    Its weights are random but the same in every call with one seed; its vectors differ from text to text.
     """
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-    from transformers import BertConfig, BertModel, BertTokenizer
+    from transformers import BertModel, BertTokenizer
 
     from models.quiet import quiet
 
-    letters = string.ascii_lowercase + string.digits + ".,?!'"
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    pieces = dict.fromkeys([*special, *WORDS.split(), *letters, *(f"##{letter}" for letter in letters)])
-    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    vocabulary = _vocabulary()
     base = folder.with_name(f".{folder.name}.base")
     tokenizer = BertTokenizer(vocab=vocabulary)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=64,
-        initializer_range=0.3,  # the usual 0.02 puts all texts of an untrained model in one spot
-    )
+    config = _bert(len(vocabulary), width)
     with torch.random.fork_rng(), quiet():
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         BertModel(config).save_pretrained(base)
         tokenizer.save_pretrained(base)
         transformer = Transformer(str(base))
@@ -54,6 +45,48 @@ def tiny_teacher(folder: Path) -> Path:
         teacher.save_pretrained(str(folder), create_model_card=False)
     shutil.rmtree(base)
     return folder
+
+
+def tiny_cross_encoder(folder: Path, seed: int = 0, outputs: int = 1) -> Path:
+    """Save a sentence-transformers cross-encoder: the same BERT with a head, random weights, 64 positions."""
+    import torch
+    from sentence_transformers import CrossEncoder
+    from transformers import BertForSequenceClassification, BertTokenizer
+
+    from models.quiet import quiet
+
+    vocabulary = _vocabulary()
+    config = _bert(len(vocabulary), 32)
+    config.num_labels = outputs
+    base = folder.with_name(f".{folder.name}.base")
+    with torch.random.fork_rng(), quiet():
+        torch.manual_seed(seed)
+        BertForSequenceClassification(config).save_pretrained(base)
+        BertTokenizer(vocab=vocabulary).save_pretrained(base)
+        CrossEncoder(str(base), device="cpu", max_length=64).save_pretrained(str(folder), create_model_card=False)
+    shutil.rmtree(base)
+    return folder
+
+
+def _vocabulary() -> dict[str, int]:
+    letters = string.ascii_lowercase + string.digits + ".,?!'"
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    pieces = dict.fromkeys([*special, *WORDS.split(), *letters, *(f"##{letter}" for letter in letters)])
+    return {piece: number for number, piece in enumerate(pieces)}
+
+
+def _bert(pieces: int, width: int) -> BertConfig:
+    from transformers import BertConfig
+
+    return BertConfig(
+        vocab_size=pieces,
+        hidden_size=width,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        initializer_range=0.3,  # the usual 0.02 puts all texts of an untrained model in one spot
+    )
 
 
 def tiny_student(folder: Path, layers: int = 2) -> Path:

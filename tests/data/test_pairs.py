@@ -43,6 +43,7 @@ sizes = st.dictionaries(
 options = st.fixed_dictionaries(
     {
         "positives_per_id": st.integers(1, 9),
+        "measured_per_id": st.none() | st.integers(1, 4),
         "negatives_per_positive": st.sampled_from([0.0, 0.5, 1.0, 3.0]),
         "random_share": st.sampled_from([0.0, 0.3, 1.0]),
         "confusable_ids": st.integers(1, 5),
@@ -66,7 +67,10 @@ def test_invariants(sizes: dict[tuple[str, str], int], options: dict[str, Any], 
         seen.add(frozenset((a, b)))
         positives[first["split"], first["id"]] += label
     for place, n in sizes.items():
-        assert positives[place] == min(n * (n - 1) // 2, options["positives_per_id"])
+        cap = options["positives_per_id"]
+        if place[0] != "train" and options["measured_per_id"]:
+            cap = options["measured_per_id"]
+        assert positives[place] == min(n * (n - 1) // 2, cap)
     negatives = (pairs["label"] == 0).sum()
     assert negatives <= sum(positives.values()) * options["negatives_per_positive"] + 2
 

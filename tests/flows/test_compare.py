@@ -12,7 +12,7 @@ import yaml
 from sklearn.metrics import f1_score, roc_auc_score
 
 from data.errors import FlipkdError
-from flows.compare import compare
+from flows.compare import compare, run_comparison
 from pipeline.compare_config import CompareConfig, load_comparison, variant_config
 from tests.tiny import tiny_config
 
@@ -184,3 +184,26 @@ def test_presets_are_configs(tmp_path: Path) -> None:
         config = load_comparison(comparison_file(tmp_path, preset=preset, variants={}))
         assert set(config.chosen) == set(PRESETS[preset])
         everything(config)
+
+
+def test_several_at_a_time_give_the_same_numbers(done: Path, tmp_path: Path, prefect_server: None) -> None:
+    changes = {"seeds": [1], "only": ["flip", "sft"]}
+    text = run_comparison(load_comparison(comparison_file(tmp_path, **changes)), str(tmp_path / "out"), jobs=2)
+    assert "`flip`" in text and "`sft`" in text
+    ours = pl.read_parquet(tmp_path / "out/comparison.parquet")
+    theirs = pl.read_parquet(done / "out/comparison.parquet").filter(
+        pl.col("variant").is_in(["teacher", "flip", "sft"]) & pl.col("seed").is_in([0, 1])
+    )
+    keys = ["dataset", "variant", "seed", "split", "score", "metric"]
+    both = ours.join(theirs, on=keys, suffix="_one_by_one", validate="1:1")
+    assert both.height == ours.height == theirs.height > 0
+    # Another number of threads adds in another order.
+    assert np.allclose(both["value"], both["value_one_by_one"], atol=1e-3)
+
+
+def test_students_that_fail_are_named_and_the_others_made(tmp_path: Path, prefect_server: None) -> None:
+    variants = {"sft": {"distill.objective": "sft"}, "broken": {"distill.sites.modules": ["no_such_layer"]}}
+    config = load_comparison(comparison_file(tmp_path, seeds=[1], variants=variants))
+    with pytest.raises(FlipkdError, match="(?s)1 of 2 students failed.*tiny, broken, seed 1: .*no_such_layer"):
+        run_comparison(config, str(tmp_path / "out"), jobs=2)
+    assert set(pl.read_parquet(tmp_path / "out/comparison.parquet")["variant"]) == {"teacher", "sft"}

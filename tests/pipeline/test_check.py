@@ -35,6 +35,9 @@ def test_a_right_config_passes_and_nothing_is_written(folder: Path) -> None:
         ({"prompt": {"answers": ["", "yes"]}}, r"distill\.prompt\.answers: .*empty"),
         ({"prompt": {"answers": [" yes", " yes"]}}, r"distill\.prompt\.answers: .*same token"),
         ({"model": "./nowhere"}, r"distill\.model: .*no such file or folder"),
+        ({"first_layers": 3}, r"distill\.first_layers: the first 3 layers.*there are 2"),
+        ({"first_layers": 1, "lora": {"last_layers": 2}}, r"distill\.lora\.last_layers: .*2.*there are 1"),
+        ({"first_layers": 1, "sites": {"last_layers": 2}}, r"distill\.sites\.last_layers: .*2.*there are 1"),
         ({"max_length": 300}, r"distill\.max_length: .*300.*512 positions; lower it to 2\d\d "),
     ],
 )

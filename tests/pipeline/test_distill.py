@@ -18,6 +18,8 @@ from safetensors.numpy import load_file
 
 from data.errors import FlipkdError
 from data.schema import TRAINING_LOG
+from models.flipkd_student import QUERIES
+from pipeline import training
 from pipeline.config import DistillConfig
 from pipeline.distill import train_job
 from pipeline.parallel import train_on_processes
@@ -191,3 +193,43 @@ def test_a_divided_batch_trains_the_same_student(base: Path, tmp_path: Path):
         )
     found = adapter(tmp_path / "divided")
     assert all(np.allclose(found[name], a, atol=3e-3) for name, a in adapter(tmp_path / "whole").items())
+
+
+@pytest.mark.parametrize("sites", [{"pooling": "attention"}, {"pooling": "attention", "last_layers": 1}])
+def test_stopped_and_resumed_with_queries_and_a_budget_equals_undisturbed(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sites: dict[str, Any]
+):
+    """Sites below the adapters too: then every step passes through all layers; else the lower ones are kept."""
+    settings = {
+        "sites": sites,
+        "batch_tokens": 400,
+        "epochs": 1,
+        "lora": {"rank": 4, "alpha": 8, "last_layers": 1},
+    }
+    whole, stopped = job(tmp_path / "whole", base, **settings), job(tmp_path / "stopped", base, **settings)
+    summary = train_job(whole)
+    assert bool(list((tmp_path / "whole/activations").glob("*/hidden.npy"))) == ("last_layers" in sites)
+    stopped["config"]["checkpoint_minutes"] = 1e-9
+    update = training._update
+    updates: list[float] = []
+
+    def until(optimizer: Any, rate: float) -> None:
+        updates.append(rate)
+        if len(updates) == 14:  # eight steps on texts, some on pairs
+            raise KeyboardInterrupt
+        update(optimizer, rate)
+
+    monkeypatch.setattr(training, "_update", until)
+    with pytest.raises(KeyboardInterrupt):
+        train_job(stopped)
+    monkeypatch.setattr(training, "_update", update)
+    assert train_job(stopped)["steps"] == summary["steps"] > 14
+    assert training_log(tmp_path / "stopped").equals(training_log(tmp_path / "whole"))
+    expected, found = (load_file(tmp_path / name / "out" / QUERIES) for name in ("whole", "stopped"))
+    assert expected.keys() == found.keys()
+    for name, query in expected.items():
+        np.testing.assert_array_equal(found[name], query)
+        assert np.abs(query).max() > 0
+    for name, tensor in adapter(tmp_path / "whole").items():
+        assert "lora_" in name
+        np.testing.assert_array_equal(adapter(tmp_path / "stopped")[name], tensor)

@@ -177,7 +177,8 @@ def test_left_overs_of_killed_processes_go_unless_locked(tmp_path: Path):
 
 def test_converted_models_stay_while_an_artifact_kept_comes_from_them(tmp_path: Path):
     store = Store(tmp_path)
-    for name in (MODEL.removeprefix("sha256:")[:20], "a" * 20, "b" * 20):
+    needed = MODEL.removeprefix("sha256:")[:20]
+    for name in (needed, f"{needed}-first6", "a" * 20, "b" * 20):
         (store.models / name).mkdir(parents=True)
         set_time(store.models / name, NOW - 100 * DAY)
     set_time(store.models / ("b" * 20), NOW - 600)  # perhaps made for a run that is about to begin
