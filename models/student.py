@@ -86,6 +86,7 @@ class Student(nn.Module):
 
     Attributes:
         blocks: where the numbered blocks hang.
+        apart: set by who trains; then no gradient of z goes through any site: it trains A alone.
         cut: the first block that learns; what is below it never changes (`models.frozen`).
         queries: of attention pooling, one for each site, (sites, rank), or (1, width) for hidden states; None
             with any other. At 0, as they begin, attention is the mean.
@@ -108,6 +109,7 @@ class Student(nn.Module):
         self.prompt = prompt
         self.pooling = pooling
         self.read = read
+        self.apart = False
         self._captured: dict[str, Tensor] = {}
         base = lm.get_base_model()
         learning = [n for n, m in base.named_modules() if hasattr(m, "lora_B") and n not in read_only]
@@ -127,8 +129,8 @@ class Student(nn.Module):
         self.register_parameter("queries", start)
 
     def _keep(self, site: str, read_only: bool):
-        def hook(_module: nn.Module, _args: Any, output: Tensor) -> Tensor:
-            self._captured[site] = output
+        def hook(module: Any, args: Any, output: Tensor) -> Tensor:
+            self._captured[site] = functional.linear(args[0].detach(), module.weight) if self.apart else output
             return output.detach() if read_only else output
 
         return hook

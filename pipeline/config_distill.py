@@ -40,6 +40,12 @@ class Sites(Section):
         default="lora_a",
         description="`hidden`, a baseline, reads the last hidden states, not A's outputs, and knows no warm-up.",
     )
+    trains: Literal["student", "encoder"] = Field(
+        default="student",
+        description="What the similarity losses of pairs train: the whole `student`, or the `encoder`, A of the "
+        "sites, alone, so that no layer below a site is bent away from the answer. Texts alone (text_epochs), and "
+        "`read: hidden`, always train the whole student.",
+    )
 
 
 class Weights(Section):
@@ -166,6 +172,11 @@ class DistillConfig(Section):
     warmup_ratio: Share = Field(default=0.06, description="Share of the steps that warm up; then linear decay.")
     weight_decay: float = Field(default=0.0, ge=0, le=1, description="AdamW's weight decay.")
     max_grad_norm: float = Field(default=1.0, gt=0, description="Gradients are clipped to this norm.")
+    clip: Literal["apart", "together"] = Field(
+        default="apart",
+        description="`apart`: the gradients of the encoder, A of the sites, are clipped on their own; `together`, "
+        "the similarity losses, whose gradients are larger, take the answer's share.",
+    )
     evaluations: Positive = Field(default=3, description="How often dev is measured; the best adapter is kept.")
     patience: Positive | None = Field(default=None, description="Stop after so many evaluations without a gain.")
     seed: int | None = Field(default=None, ge=0, lt=2**31, description="Another seed for this stage alone.")

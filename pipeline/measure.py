@@ -1,7 +1,8 @@
 """`measure`: a student's scores on dev and test without a `student/` to ship, for comparisons of many students.
 
-The same numbers as `export`'s, to rounding. What lies below the adapters is computed once for all students that
-share it (`pipeline.activations`), so that a student costs its own layers alone.
+Matrix products are computed as in the student's training, bf16 where the hardware is made for it: the numbers are
+`export`'s, to that rounding. What lies below the adapters is computed once for all students that share it
+(`pipeline.activations`), so that a student costs its own layers alone.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
     rows = scored.select(*columns, "text_a_id", "text_b_id").collect()
     check_dev(rows)
     pairs = pair_data(rows, "label", inputs["score"] / "embeddings.parquet", student.prompt)
-    with matrix_precision("fp32"):
-        identity = {"base": cut_identity(found, settings.first_layers), "numbers": "float32 fp32"}
+    with matrix_precision(manifest.summary["matrix_precision"]) as precision:
+        identity = {"base": cut_identity(found, settings.first_layers), "numbers": f"float32 {precision}"}
         kept = None
         if student.skips:
             kept = keep_activations(student, pairs, context.models.parent / "activations", identity, hidden=True)

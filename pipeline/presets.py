@@ -11,7 +11,8 @@ Variants = dict[str, dict[str, Any]]
 
 # The paper's table: the LLM as it comes, fine-tuned on labels alone, and the flip with each part left out.
 PAPER: Variants = {
-    "zero_shot": {"distill.objective": "zero_shot"},
+    # Untrained, a model cut to its first layers answers nothing: the whole one does.
+    "zero_shot": {"distill.objective": "zero_shot", "distill.first_layers": None},
     "sft": {"distill.objective": "sft"},
     "flip": {},
     "flip_arccse": {"distill.contrastive": "arccse"},

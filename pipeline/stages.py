@@ -88,7 +88,7 @@ STAGES: dict[str, Stage] = {
 SIDE_STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
-        Stage("measure", 1, ("score", "filter", "distill"), "measure the student", section="export"),
+        Stage("measure", 2, ("score", "filter", "distill"), "measure the student", section="export"),
         Stage("retrieve", 1, ("prepare", "teach", "distill", "measure"), "rank FAQ entries with the student"),
         # All that it needs of the section stands in the key already, as distill's.
         Stage("attribution", 1, ("score", "distill"), "look for the signal, site by site", False, "distill"),

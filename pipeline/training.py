@@ -79,6 +79,7 @@ def train(
     accelerator = Accelerator(mixed_precision="bf16" if autocast else "no", kwargs_handlers=[parallel])
     model = accelerator.prepare_model(student)
     parameters = [p for p in student.parameters() if p.requires_grad]
+    clipped = clip_groups(student, parameters, config.clip)
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     on_texts, on_pairs = steps(data, config, accelerator.num_processes, seed)
     total = on_texts + on_pairs
@@ -98,9 +99,12 @@ def train(
         for kind, epoch, rows in itertools.islice(todo, state.step, None):
             started = time.monotonic()
             model.train()
+            student.apart = kind == "pairs" and config.sites.trains == "encoder"
             batch = make_batch(student, data, kind, rows, kept and kept[0]).to(accelerator.device)
             terms, loss = _backward(accelerator, model, batch, data, kind, rows, config, bounds, state, seed)
-            norm = float(accelerator.clip_grad_norm_(parameters, config.max_grad_norm) or 0)
+            norm = math.hypot(
+                *(float(accelerator.clip_grad_norm_(group, config.max_grad_norm) or 0) for group in clipped)
+            )
             _check_finite("gradient norm", norm, config, state.step + 1)
             rate = config.learning_rate * linear_schedule(state.step, warm, total)
             _update(optimizer, rate)
@@ -123,6 +127,20 @@ def train(
         row = dict.fromkeys(("step", "epoch", "loss", "learning_rate", "gradient_norm", "tokens_per_second"), 0)
         state.rows.append(row | _evaluate(student, dev, config, state, kept and kept[1]))
     return state
+
+
+def clip_groups(student: Student, parameters: list[Tensor], clip: str) -> list[list[Tensor]]:
+    """The parameters whose gradients are clipped together: all, or the encoder (A of the sites) and the others.
+
+    The similarity losses' gradient on A stays ten times as large as the answer's to the end. Clipped together, the
+    answer's is divided by it at every step, early and late alike, and Adam, whose second moments remember the
+    first steps, all but stops. On the medical pairs the decoder lost 4 points of AUROC that way.
+    """
+    if clip == "together":
+        return [parameters]
+    encoder = {id(p) for p in (*student.encoders(), *([] if student.queries is None else [student.queries]))}
+    groups = [[p for p in parameters if id(p) in encoder], [p for p in parameters if id(p) not in encoder]]
+    return [group for group in groups if group]
 
 
 def _backward(

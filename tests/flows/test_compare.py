@@ -204,6 +204,6 @@ def test_several_at_a_time_give_the_same_numbers(done: Path, tmp_path: Path, pre
 def test_students_that_fail_are_named_and_the_others_made(tmp_path: Path, prefect_server: None) -> None:
     variants = {"sft": {"distill.objective": "sft"}, "broken": {"distill.sites.modules": ["no_such_layer"]}}
     config = load_comparison(comparison_file(tmp_path, seeds=[1], variants=variants))
-    with pytest.raises(FlipkdError, match="(?s)1 of 2 students failed.*tiny, broken, seed 1: .*no_such_layer"):
+    with pytest.raises(FlipkdError, match=r"(?s)1 of 2 students failed.*tiny, broken, seed 1: .*no_such_layer"):
         run_comparison(config, str(tmp_path / "out"), jobs=2)
     assert set(pl.read_parquet(tmp_path / "out/comparison.parquet")["variant"]) == {"teacher", "sft"}

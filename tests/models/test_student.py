@@ -220,3 +220,20 @@ def test_gradient_checkpointing_that_cuts_a_off_is_refused(base: Path):
     student.lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})
     with pytest.raises(RuntimeError, match="non-reentrant"):
         student(pair_batch(student.prompt, *token_ids(student)))
+
+
+def test_apart_the_similarities_train_a_of_the_sites_alone_with_the_same_numbers(base: Path):
+    student = new_student(base)
+    batch = pair_batch(student.prompt, *token_ids(student))
+    vectors, trained = {}, {}
+    for apart in (False, True):
+        student.apart = apart
+        student.zero_grad()
+        z, _ = student(batch)
+        (z[:3] * z[3:]).sum().backward()
+        vectors[apart] = z.detach()
+        trained[apart] = {n for n, p in student.named_parameters() if p.grad is not None and p.grad.any()}
+    assert torch.allclose(vectors[False], vectors[True], atol=1e-6)
+    sites = {f"lm.base_model.model.{site}.lora_A.default.weight" for site in student.sites}
+    assert trained[True] == sites
+    assert trained[False] > sites  # the adapters below the sites too

@@ -19,9 +19,10 @@ from safetensors.numpy import load_file
 from data.errors import FlipkdError
 from data.schema import TRAINING_LOG
 from models.flipkd_student import QUERIES
+from models.student import load_base
 from pipeline import training
 from pipeline.config import DistillConfig
-from pipeline.distill import train_job
+from pipeline.distill import build, train_job
 from pipeline.parallel import train_on_processes
 from pipeline.schedule import linear_schedule
 from tests.tiny import tiny_student
@@ -233,3 +234,33 @@ def test_stopped_and_resumed_with_queries_and_a_budget_equals_undisturbed(
     for name, tensor in adapter(tmp_path / "whole").items():
         assert "lora_" in name
         np.testing.assert_array_equal(adapter(tmp_path / "stopped")[name], tensor)
+
+
+def test_the_encoder_is_clipped_on_its_own(base: Path) -> None:
+    config = DistillConfig.model_validate({"model": str(base), "sites": {"modules": ["q_proj"]}})
+    student = build(*load_base(base), config)
+    parameters = [p for p in student.parameters() if p.requires_grad]
+    assert training.clip_groups(student, parameters, "together") == [parameters]
+    encoder, others = training.clip_groups(student, parameters, "apart")
+    assert {id(p) for p in encoder} == {id(p) for p in student.encoders()}
+    assert len(encoder) + len(others) == len(parameters)
+    hidden = build(
+        *load_base(base), DistillConfig.model_validate({"model": str(base), "sites": {"read": "hidden"}})
+    )
+    parameters = [p for p in hidden.parameters() if p.requires_grad]
+    assert training.clip_groups(hidden, parameters, "apart") == [parameters]
+
+
+def test_large_similarity_losses_leave_the_answers_steps_alone(base: Path, tmp_path: Path) -> None:
+    """With the encoder trained and clipped apart, the answer's adapters learn as if there were no other term."""
+    apart = {"sites": {"modules": ["q_proj"], "trains": "encoder"}, "warm_up": {"epochs": 0}, "text_epochs": 0}
+    # Modules without a site, so that A is no part of the answer's path.
+    apart |= {"lora": {"rank": 4, "alpha": 8, "modules": ["v_proj", "o_proj"]}, "epochs": 1}
+    found = {}
+    for name, weights in {
+        "with": {"ce": 1, "mcl": 10, "dist": 10},
+        "without": {"ce": 1, "mcl": 0, "dist": 0},
+    }.items():
+        train_job(job(tmp_path / name, base, **apart, weights=weights))
+        found[name] = training_log(tmp_path / name)["ce"].to_numpy()
+    np.testing.assert_allclose(found["with"], found["without"], atol=1e-5)
