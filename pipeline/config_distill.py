@@ -41,7 +41,7 @@ class Sites(Section):
         description="`hidden`, a baseline, reads the last hidden states, not A's outputs, and knows no warm-up.",
     )
     trains: Literal["student", "encoder"] = Field(
-        default="student",
+        default="encoder",
         description="What the similarity losses of pairs train: the whole `student`, or the `encoder`, A of the "
         "sites, alone, so that no layer below a site is bent away from the answer. Texts alone (text_epochs), and "
         "`read: hidden`, always train the whole student.",
@@ -133,7 +133,7 @@ class DistillConfig(Section):
         description="`scale`: each term is divided by its own mean over the last 50 steps before it is weighed.",
     )
     soft_targets: Share = Field(
-        default=0.0, description="Share of the teacher's calibrated probability in the answer's target."
+        default=0.5, description="Share of the teacher's calibrated probability in the answer's target."
     )
     lora: LoraSettings = LoraSettings()
     sites: Sites = Sites()

@@ -41,13 +41,25 @@ SWEEP: Variants = {
     "mcl_1": {"distill.weights.mcl": 1.0},
     "ce_3": {"distill.weights.ce": 3.0},
     "balanced": {"distill.balance": "scale"},
-    "soft_targets": {"distill.soft_targets": 0.3},
+    "soft_targets_0": {"distill.soft_targets": 0.0},
+    "soft_targets_1": {"distill.soft_targets": 1.0},
+    "clip_together": {"distill.clip": "together"},
+    "similarities_train_all": {"distill.sites.trains": "student"},
+    "sites_of_their_own": {
+        "distill.lora.modules": ["k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    },
+    "pooling_attention": {"distill.sites.pooling": "attention", "distill.sites.last_layers": 10},
     "no_warm_up": {"distill.warm_up.epochs": 0},
-    "no_texts": {"distill.text_epochs": 0},
+    "texts_4": {"distill.text_epochs": 4},
     "texts_16": {"distill.text_epochs": 16},
     "epochs_3": {"distill.epochs": 3},
     "all_layers": {"distill.lora.last_layers": None},
     "last_4_layers": {"distill.lora.last_layers": 4},
+    # SmolLM2-135M has 30: the answer can be read before the last.
+    "first_12_layers": {"distill.first_layers": 12},
+    "first_16_layers": {"distill.first_layers": 16},
+    "first_24_layers": {"distill.first_layers": 24},
+    "whole_model": {"distill.first_layers": None},
 }
 
 PRESETS: dict[str, Variants] = {"paper": PAPER, "sweep": SWEEP}

@@ -69,7 +69,7 @@ def read_pairs(
         calibrated: train's pairs get the teacher's probabilities, for soft targets.
 
     Raises:
-        FlipkdError: train has no kept pair, or dev not both labels; or train not, where calibrated.
+        FlipkdError: train has no kept pair, or dev not both labels.
     """
     columns = ["split", "label", "target", "kept", "text_a_id", "text_b_id"]
     rows = pl.read_parquet(filtered, columns=[*columns, "teacher_score"] if calibrated else columns)
@@ -85,22 +85,19 @@ def read_pairs(
         )
     data = pair_data(train, "target", embeddings, prompt)
     if calibrated:
-        data = replace(data, probabilities=_probabilities(rows.filter(split="train"), filtered))
+        data = replace(data, probabilities=_probabilities(rows.filter(split="train"), dev))
     return data, pair_data(dev, "label", embeddings, prompt)
 
 
-def _probabilities(train: pl.DataFrame, filtered: Path) -> np.ndarray:
+def _probabilities(train: pl.DataFrame, dev: pl.DataFrame) -> np.ndarray:
     """The teacher's probability that each kept pair matches, by Platt scaling on all labelled pairs of train.
 
     Those that the filter left out count too: without them the bounds would cut the classes apart, and the teacher
-    would look surer than it is.
+    would look surer than it is. Where train has not both labels, as with unlabelled pairs alone, dev serves.
     """
     labelled = train.drop_nulls("label")
     if labelled["label"].n_unique() < 2:
-        raise FlipkdError(
-            f"{filtered}: distill.soft_targets needs training pairs of both labels, to turn the teacher's score "
-            "into a probability; add labelled pairs or set it to 0"
-        )
+        labelled = dev
     fitted = fit_calibration(labelled["label"].to_numpy(), labelled["teacher_score"].to_numpy())
     return calibrate(fitted, train.filter("kept")["teacher_score"].to_numpy()).astype(np.float32)
 

@@ -189,7 +189,8 @@ def test_presets_are_configs(tmp_path: Path) -> None:
 def test_several_at_a_time_give_the_same_numbers(done: Path, tmp_path: Path, prefect_server: None) -> None:
     changes = {"seeds": [1], "only": ["flip", "sft"]}
     text = run_comparison(load_comparison(comparison_file(tmp_path, **changes)), str(tmp_path / "out"), jobs=2)
-    assert "`flip`" in text and "`sft`" in text
+    assert "`flip`" in text
+    assert "`sft`" in text
     ours = pl.read_parquet(tmp_path / "out/comparison.parquet")
     theirs = pl.read_parquet(done / "out/comparison.parquet").filter(
         pl.col("variant").is_in(["teacher", "flip", "sft"]) & pl.col("seed").is_in([0, 1])

@@ -53,6 +53,7 @@ def job(folder: Path, base: Path, **changes: Any) -> dict[str, Any]:
         for n, y in zip(first, label, strict=True)
     ]
     columns = {"label": label, "target": label, "text_a_id": first, "text_b_id": second}
+    columns["teacher_score"] = (vectors[first] * vectors[second]).sum(1)
     frame = pl.DataFrame(columns).with_columns(
         split=pl.Series(["train"] * 140 + ["dev"] * 60), kept=pl.lit(value=True)
     )

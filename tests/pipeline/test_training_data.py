@@ -10,8 +10,8 @@ import pytest
 from scipy.optimize import minimize
 from transformers import AutoTokenizer
 
-from data.errors import FlipkdError
 from models.flipkd_student import PairPrompt
+from pipeline.metrics import calibrate, fit_calibration
 from pipeline.training_data import read_pairs
 from tests.tiny import tiny_student
 
@@ -82,7 +82,11 @@ def test_nobody_asks_nobody_needs_the_scores(prompt: PairPrompt, tmp_path: Path)
     assert read_pairs(filtered, embeddings, prompt)[0].probabilities is None
 
 
-def test_soft_targets_need_labels_of_both_kinds(prompt: PairPrompt, tmp_path: Path):
-    filtered, embeddings, _ = write(tmp_path, [None] * 110 + [0] * 10)
-    with pytest.raises(FlipkdError, match=r"distill\.soft_targets needs training pairs of both labels"):
-        read_pairs(filtered, embeddings, prompt, calibrated=True)
+def test_without_labels_in_train_the_probabilities_are_calibrated_on_dev(prompt: PairPrompt, tmp_path: Path):
+    filtered, embeddings, frame = write(tmp_path, [None] * 110 + [0] * 10)
+    data, _ = read_pairs(filtered, embeddings, prompt, calibrated=True)
+    dev = frame.filter(split="dev")
+    fitted = fit_calibration(dev["label"].to_numpy(), dev["teacher_score"].to_numpy())
+    kept = frame.filter((pl.col("split") == "train") & pl.col("kept"))
+    assert data.probabilities is not None
+    np.testing.assert_allclose(data.probabilities, calibrate(fitted, kept["teacher_score"].to_numpy()), atol=1e-6)
