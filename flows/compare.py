@@ -7,10 +7,14 @@ machine idle, and two processes of one thread do about 1.7 times the work of one
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import itertools
 import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from prefect import flow, task
@@ -38,10 +42,12 @@ log = logging.getLogger("flipkd.compare")
 Plan = list[Step]
 
 
-def run_comparison(comparison: CompareConfig, out: str, store: str | None = None, jobs: int = 1) -> str:
+def run_comparison(
+    comparison: CompareConfig, out: str, store: str | None = None, jobs: int = 1, there_only: bool = False
+) -> str:
     """`compare`, with several students at a time where `jobs` is above 1."""
-    if jobs == 1:
-        return compare(comparison, out, store)
+    if jobs == 1 or there_only:
+        return compare(comparison, out, store, there_only=there_only)
     threads = max(1, len(os.sched_getaffinity(0)) // jobs) if hasattr(os, "sched_getaffinity") else 1
     pool = ProcessPoolTaskRunner(max_workers=jobs, initializer=_begin_worker, initargs=(threads,))
     return compare.with_options(task_runner=pool)(comparison, out, store, jobs)
@@ -54,7 +60,9 @@ def _begin_worker(threads: int) -> None:
 
 
 @flow(name="compare", persist_result=False, **HOOKS)
-def compare(comparison: CompareConfig, out: str, store: str | None = None, jobs: int = 1) -> str:
+def compare(
+    comparison: CompareConfig, out: str, store: str | None = None, jobs: int = 1, there_only: bool = False
+) -> str:
     """Train and measure every variant of every dataset with every seed, and write the comparison.
 
     Args:
@@ -63,13 +71,14 @@ def compare(comparison: CompareConfig, out: str, store: str | None = None, jobs:
             `summary.parquet` (means and differences with intervals), `comparison.md`, `comparison.png`.
         store: the artifact store; by default that of each dataset's config.
         jobs: students at a time; above 1 by `run_comparison`, which brings the processes.
+        there_only: take the students that are measured already, and make none.
 
     Returns:
         The Markdown tables.
 
     Raises:
         FlipkdError: a config, file or model is wrong, and nothing is trained; or students failed, and the others
-            were made.
+            were made; or none is there.
     """
     show_progress()
     todo = all_jobs(comparison, store)
@@ -77,10 +86,17 @@ def compare(comparison: CompareConfig, out: str, store: str | None = None, jobs:
         check(config)
     plans = [_plan(job[3]) for job in todo]
     last = [store_of(job[3]).path("measure", steps[-1].key) for job, steps in zip(todo, plans, strict=True)]
+    if there_only:
+        there = [n for n, folder in enumerate(last) if folder.exists()]
+        log.info("compare: %d of %d students are there", len(there), len(todo))
+        if not there:
+            raise FlipkdError("compare: none of these students is in the store yet; leave --there-only out")
+        todo, plans, last = ([items[n] for n in there] for items in (todo, plans, last))
     clock = Clock([folder.exists() for folder in last], jobs)
     found: dict[int, Student] = {}
     text = ""
-    for count, (number, seconds) in enumerate((_at_once if jobs > 1 else _one_by_one)(todo, plans), 1):
+    made = _at_once(todo, plans, jobs) if jobs > 1 else _one_by_one(todo, plans)
+    for count, (number, seconds) in enumerate(made, 1):
         dataset, variant, seed, _ = todo[number]
         clock.done(number, seconds)
         log.info(
@@ -106,7 +122,7 @@ def _one_by_one(todo: Sequence[Job], plans: Sequence[Plan]) -> Iterator[tuple[in
         yield number, time.monotonic() - started
 
 
-def _at_once(todo: Sequence[Job], plans: Sequence[Plan]) -> Iterator[tuple[int, float]]:
+def _at_once(todo: Sequence[Job], plans: Sequence[Plan], jobs: int) -> Iterator[tuple[int, float]]:
     """Make several students at a time, in processes; what they share comes first, here. Yields as above.
 
     Raises:
@@ -115,13 +131,21 @@ def _at_once(todo: Sequence[Job], plans: Sequence[Plan]) -> Iterator[tuple[int, 
     for (*_, config), steps in zip(todo, plans, strict=True):
         for step in steps[:-2]:
             make(step, config, store_of(config))
-    futures: dict[PrefectFuture[float], int] = {
-        run_student.submit(f"{dataset} {variant} seed {seed}", plans[n], config, store_of(config)): n
-        for n, (dataset, variant, seed, config) in enumerate(todo)
-    }
+    # No more at a time than there are processes: what is submitted together starts in any order.
+    waiting = iter(enumerate(todo))
+    running: dict[PrefectFuture[float], int] = {}
+
+    def begin(count: int) -> None:
+        for number, (dataset, variant, seed, config) in itertools.islice(waiting, count):
+            name = f"{dataset} {variant} seed {seed}"
+            running[run_student.submit(name, plans[number], config, store_of(config))] = number
+
+    begin(jobs)
     failed: list[str] = []
-    for future in as_completed(list(futures)):
-        number = futures[future]
+    while running:
+        future = next(as_completed(list(running)))
+        number = running.pop(future)
+        begin(1)
         result = future.result(raise_on_failure=False)
         if not isinstance(result, BaseException):
             yield number, result
@@ -141,7 +165,15 @@ def run_student(name: str, steps: Plan, config: Config, store: Store) -> float:
         for step in steps[-2:]:
             with gpu_slot(step.stage):
                 execute(step, config, store)
+    _give_back_memory()
     return time.monotonic() - started
+
+
+def _give_back_memory() -> None:
+    """Let the system have what the last student used: glibc keeps it, and a worker grew to 11 GB in four."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # another C library has no such call
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def write(students: Sequence[Student], comparison: CompareConfig, out: Path) -> str:

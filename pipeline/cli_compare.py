@@ -26,6 +26,9 @@ def compare(
     jobs: Annotated[
         int, typer.Option(min=1, help="Students at a time, each in a process with its share of the cores.")
     ] = 1,
+    there_only: Annotated[
+        bool, typer.Option("--there-only", help="Compare the students that are measured already; train none.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only check the configs and list the students.")
     ] = False,
@@ -49,5 +52,5 @@ def compare(
     from flows.compare import run_comparison
 
     with quiet_prefect():
-        typer.echo(run_comparison(comparison, str(out), store, jobs))
+        typer.echo(run_comparison(comparison, str(out), store, jobs, there_only))
     typer.echo(f"Wrote {out}: comparison.parquet, summary.parquet, comparison.md, comparison.png")

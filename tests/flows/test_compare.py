@@ -208,3 +208,17 @@ def test_students_that_fail_are_named_and_the_others_made(tmp_path: Path, prefec
     with pytest.raises(FlipkdError, match=r"(?s)1 of 2 students failed.*tiny, broken, seed 1: .*no_such_layer"):
         run_comparison(config, str(tmp_path / "out"), jobs=2)
     assert set(pl.read_parquet(tmp_path / "out/comparison.parquet")["variant"]) == {"teacher", "sft"}
+
+
+def test_only_what_is_there(tmp_path: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = load_comparison(comparison_file(tmp_path, seeds=[1], only=["sft"]))
+    with pytest.raises(FlipkdError, match="none of these students is in the store"):
+        run_comparison(one, str(tmp_path / "out"), there_only=True)
+    run_comparison(one, str(tmp_path / "out"))
+    calls: list[str] = []
+    record_runs(monkeypatch, calls)
+    both = load_comparison(comparison_file(tmp_path, seeds=[1, 2]))
+    run_comparison(both, str(tmp_path / "all"), there_only=True)
+    assert calls == []
+    files = [pl.read_parquet(tmp_path / name / "comparison.parquet") for name in ("out", "all")]
+    assert files[0].equals(files[1])
