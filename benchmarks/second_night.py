@@ -20,7 +20,7 @@ from typing import Any
 
 import polars as pl
 
-from pipeline import score as stage
+from pipeline import teacher_vectors as stage
 from pipeline.config import Config
 from pipeline.execute import execute
 from pipeline.stages import Step, plan

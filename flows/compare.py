@@ -50,7 +50,7 @@ def run_comparison(
         return compare(comparison, out, store, there_only=there_only)
     threads = max(1, len(os.sched_getaffinity(0)) // jobs) if hasattr(os, "sched_getaffinity") else 1
     pool = ProcessPoolTaskRunner(max_workers=jobs, initializer=_begin_worker, initargs=(threads,))
-    return compare.with_options(task_runner=pool)(comparison, out, store, jobs)
+    return compare.with_options(task_runner=pool)(comparison, out, store, jobs)  # type: ignore[arg-type]
 
 
 def _begin_worker(threads: int) -> None:
@@ -91,7 +91,7 @@ def compare(
         log.info("compare: %d of %d students are there", len(there), len(todo))
         if not there:
             raise FlipkdError("compare: none of these students is in the store yet; leave --there-only out")
-        todo, plans, last = ([items[n] for n in there] for items in (todo, plans, last))
+        todo, plans, last = [todo[n] for n in there], [plans[n] for n in there], [last[n] for n in there]
     clock = Clock([folder.exists() for folder in last], jobs)
     found: dict[int, Student] = {}
     text = ""

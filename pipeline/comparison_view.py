@@ -79,5 +79,6 @@ def draw(summary: pl.DataFrame, path: Path, metric: str = "f1") -> None:
         panel.grid(axis="x", color="#eeeeee", zorder=-1)
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_yticks(range(len(variants)), labels=variants[::-1])
-    panels[-1].legend(loc="lower left", fontsize="small", framealpha=0.9)
+    handles = panels[-1].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper center", ncols=len(COLOURS) + 1, fontsize="small", frameon=False)
     figure.savefig(path, dpi=150)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from sklearn.metrics import roc_auc_score
-from torch import Tensor
+from torch import Tensor, nn
 
 from data.errors import FlipkdError
 from models.checkpoint import load_checkpoint, save_checkpoint, seed_everything
@@ -129,7 +129,7 @@ def train(
     return state
 
 
-def clip_groups(student: Student, parameters: list[Tensor], clip: str) -> list[list[Tensor]]:
+def clip_groups(student: Student, parameters: list[nn.Parameter], clip: str) -> list[list[nn.Parameter]]:
     """The parameters whose gradients are clipped together: all, or the encoder (A of the sites) and the others.
 
     The similarity losses' gradient on A stays ten times as large as the answer's to the end. Clipped together, the
