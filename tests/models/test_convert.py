@@ -43,6 +43,7 @@ def test_it_is_made_once_beside_the_whole_one(whole: Path, tmp_path: Path, caplo
     folder = converted(found, tmp_path, 3)
     assert folder == tmp_path / f"{kept_name(found.identity)}-first3"
     written = (folder / "model.safetensors").stat().st_mtime_ns
+    caplog.clear()
     with caplog.at_level(logging.INFO, logger="flipkd"):
         assert converted(found, tmp_path, 3) == folder
     assert not caplog.records
