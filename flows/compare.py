@@ -1,8 +1,8 @@
 """A comparison of many students as one Prefect flow: what they share is computed once.
 
 The students go seed by seed, so that a comparison which is cut off has every variant once before any twice.
-Several can be made at a time, each in a process with its share of the cores: small products leave most of a
-machine idle, and two processes of one thread do about 1.7 times the work of one with two threads.
+Several can be made at a time, each in a process with its share of the cores: the products of a small student keep
+few threads busy.
 """
 
 from __future__ import annotations
@@ -95,7 +95,10 @@ def compare(
     clock = Clock([folder.exists() for folder in last], jobs)
     found: dict[int, Student] = {}
     text = ""
-    made = _at_once(todo, plans, jobs) if jobs > 1 else _one_by_one(todo, plans)
+    if there_only:
+        made: Iterator[tuple[int, float]] = ((number, 0.0) for number in range(len(todo)))
+    else:
+        made = _at_once(todo, plans, jobs) if jobs > 1 else _one_by_one(todo, plans)
     for count, (number, seconds) in enumerate(made, 1):
         dataset, variant, seed, _ = todo[number]
         clock.done(number, seconds)
@@ -128,9 +131,15 @@ def _at_once(todo: Sequence[Job], plans: Sequence[Plan], jobs: int) -> Iterator[
     Raises:
         FlipkdError: students failed; the others are made first.
     """
-    for (*_, config), steps in zip(todo, plans, strict=True):
-        for step in steps[:-2]:
-            make(step, config, store_of(config))
+    shared = {
+        (store_of(job[3]).root, *(step.key for step in steps[:-2])): (job[3], steps[:-2])
+        for job, steps in zip(todo, plans, strict=True)
+    }
+    for config, steps in shared.values():
+        store = store_of(config)
+        with recording(config, store, steps):
+            for step in steps:
+                make(step, config, store)
     # No more at a time than there are processes: what is submitted together starts in any order.
     waiting = iter(enumerate(todo))
     running: dict[PrefectFuture[float], int] = {}

@@ -50,7 +50,7 @@ SWEEP: Variants = {
     },
     "pooling_attention": {"distill.sites.pooling": "attention", "distill.sites.last_layers": 10},
     "no_warm_up": {"distill.warm_up.epochs": 0},
-    "texts_4": {"distill.text_epochs": 4},
+    "no_texts": {"distill.text_epochs": 0},
     "texts_16": {"distill.text_epochs": 16},
     "epochs_3": {"distill.epochs": 3},
     "all_layers": {"distill.lora.last_layers": None},
