@@ -119,12 +119,15 @@ def variant_config(comparison: CompareConfig, dataset: str, variant: str, seed: 
 def all_jobs(comparison: CompareConfig, store: str | None) -> list[Job]:
     """Every student that is to be made, seed by seed.
 
+    The datasets take turns: two students at a time then begin with different passes over texts, and what the one
+    leaves in the store serves the next variant.
+
     Raises:
         FlipkdError: a config or change is wrong.
     """
     return [
         (dataset, variant, seed, variant_config(comparison, dataset, variant, seed, store))
         for seed in comparison.seeds
-        for dataset in comparison.datasets
         for variant in comparison.chosen
+        for dataset in comparison.datasets
     ]

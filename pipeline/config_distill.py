@@ -155,6 +155,12 @@ class DistillConfig(Section):
         "teacher's similarity matrix of each batch. Part of L_dist; 0 for none.",
     )
     batch_texts: Annotated[int, Field(ge=2)] = Field(default=64, description="Texts per step of those passes.")
+    keep_text_passes: bool = Field(
+        default=True,
+        description="Keep the training's state after those passes in the store (three times the adapter's size): "
+        "variants that differ in the terms for pairs alone go on from it, to the same student.",
+        json_schema_extra=not_in_key(),
+    )
     epochs: float = Field(default=2.0, gt=0, le=100, description="Passes over the kept pairs.")
     batch_pairs: Annotated[int, Field(ge=2)] = Field(default=16, description="Pairs per step: two prompts each.")
     batch_tokens: Annotated[int, Field(ge=16)] | None = Field(

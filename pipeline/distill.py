@@ -23,8 +23,10 @@ from pipeline.activations import keep_activations
 from pipeline.config import DistillConfig
 from pipeline.objective import answer_share, weights
 from pipeline.parallel import train_on_processes
-from pipeline.stages import Context
-from pipeline.store import read_manifest
+from pipeline.schedule import steps
+from pipeline.stages import STAGES, Context
+from pipeline.store import make_folder, read_manifest
+from pipeline.text_passes import text_passes_path
 from pipeline.training import Training, train
 from pipeline.training_data import PairData, read_pairs
 from pipeline.warm_up import encoder_auroc, warm_up
@@ -44,7 +46,9 @@ def run(config: DistillConfig, inputs: Mapping[str, Path], out: Path, context: C
         "config": config.model_dump(mode="json") | {"precision": precision},
         "base": str(base),
         "identity": cut_identity(found, config.first_layers),
+        "version": STAGES["distill"].version,
         "activations": str(context.models.parent / "activations"),
+        "text_passes": str(context.models.parent / "text_passes"),
         "filtered": str(inputs["filter"] / "filtered.parquet"),
         "embeddings": str(inputs["score"] / "embeddings.parquet"),
         "bounds": _bounds(inputs["filter"]),
@@ -89,6 +93,7 @@ def train_job(job: dict[str, Any], write: bool = True) -> dict[str, Any]:
             seed=job["seed"],
             autocast=autocast,
             kept=kept,
+            after_texts=_after_texts(data, config, job, f"{dtype} {precision}"),
         )
     summary = _summary(student, result, config, precision) | {"pairs": len(data.targets), "dtype": dtype}
     if write:
@@ -120,6 +125,20 @@ def _prepare_encoder(
         after = encoder_auroc(student, dev, dev_kept)
         log.info("distill: the encoder's warm-up took its dev AUROC from %.3f to %.3f", before, after)
     return (train_kept, dev_kept) if hidden else None
+
+
+def _after_texts(data: PairData, config: DistillConfig, job: dict[str, Any], numbers: str) -> Path | None:
+    """Where the checkpoint after the passes over texts lies or will lie; None where none is kept.
+
+    A checkpoint holds the random state of one process, so only training on one goes on to the same student.
+    """
+    counted = steps(data, config, 1, job["seed"])
+    if not config.keep_text_passes or config.processes > 1 or counted[0] == 0:
+        return None
+    identity = {"base": job["identity"], "numbers": numbers, "version": job["version"]}
+    path = text_passes_path(Path(job["text_passes"]), config, data, identity, job["seed"], counted)
+    make_folder(path.parent)
+    return path
 
 
 def build(lm: Any, tokenizer: Any, config: DistillConfig) -> Student:
@@ -184,6 +203,7 @@ def _summary(student: Student, result: Training, config: DistillConfig, precisio
         "weights": weights(config),
         "steps": result.step,
         "best_step": result.best_step,
+        "steps_taken_over": result.taken_over,
         "dev_decoder_auroc": round(best["dev_decoder_auroc"], 4),
         "dev_encoder_auroc": round(best["dev_encoder_auroc"], 4),
         "trained_parameters": sum(p.numel() for p in student.parameters() if p.requires_grad),

@@ -39,6 +39,7 @@ class Training:
     Attributes:
         step: steps done. rows: of the training log.
         best: the dev value of the best adapter so far, and `best_step` its step; `stale` evaluations since.
+        taken_over: steps on texts that an earlier run had done.
         adapter: the best adapter's tensors.
     """
 
@@ -47,6 +48,7 @@ class Training:
     best: float = -math.inf
     best_step: int = 0
     stale: int = 0
+    taken_over: int = 0
     adapter: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -61,6 +63,7 @@ def train(
     seed: int,
     autocast: bool,
     kept: tuple[Activations, Activations] | None = None,
+    after_texts: Path | None = None,
 ) -> Training:
     """Train the adapter and keep the best one by dev AUROC, resuming from a checkpoint if there is one.
 
@@ -69,6 +72,7 @@ def train(
         work: folder of the checkpoint.
         autocast: bf16 activations (on a GPU that has them).
         kept: activations of train and dev below the cut, where they are kept.
+        after_texts: the checkpoint after the passes over texts alone: gone on from if it is there, else written.
 
     Raises:
         FlipkdError: a loss that is not finite.
@@ -91,6 +95,11 @@ def train(
     if loaded := load_checkpoint(checkpoint, student, optimizer):
         state = Training(**loaded[0], adapter=loaded[1])
         log.info("distill: resuming after step %d of %d", state.step, total)
+
+    elif after_texts and (loaded := load_checkpoint(after_texts, student, optimizer)):
+        state = Training(**loaded[0] | {"taken_over": on_texts}, adapter=loaded[1])
+        after_texts.parent.touch()  # when it was used last, for whoever cleans up
+        log.info("distill: the passes over texts are there; going on after step %d of %d", state.step, total)
 
     todo = plan_work(data, config, seed, accelerator.num_processes, accelerator.process_index)
     saved = time.monotonic()
@@ -117,6 +126,8 @@ def train(
                 row |= _evaluate(student, dev, config, state, kept and kept[1])
             state.rows.append(row)
             advance(1, note=f"loss {row['loss']:.3f}")
+            if after_texts and state.step == on_texts:
+                _save(after_texts, student, optimizer, state)
             if config.patience and state.stale >= config.patience:
                 log.info("distill: no gain on dev in %d evaluations: stopping at step %d", state.stale, state.step)
                 break
