@@ -130,10 +130,11 @@ def _prepare_encoder(
 def _after_texts(data: PairData, config: DistillConfig, job: dict[str, Any], numbers: str) -> Path | None:
     """Where the checkpoint after the passes over texts lies or will lie; None where none is kept.
 
-    A checkpoint holds the random state of one process, so only training on one goes on to the same student.
+    A checkpoint holds the random state of one process: from several, the student would be another.
     """
+    several = torch.distributed.is_available() and torch.distributed.is_initialized()
     counted = steps(data, config, 1, job["seed"])
-    if not config.keep_text_passes or config.processes > 1 or counted[0] == 0:
+    if not config.keep_text_passes or several or counted[0] == 0:
         return None
     identity = {"base": job["identity"], "numbers": numbers, "version": job["version"]}
     path = text_passes_path(Path(job["text_passes"]), config, data, identity, job["seed"], counted)

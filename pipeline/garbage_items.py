@@ -15,7 +15,8 @@ from pipeline.status import readable_age
 from pipeline.store import Store
 
 Kind = Literal["artifact", "work", "model", "cache", "left over"]
-CACHES = ("embeddings", "activations", "text_passes")  # folders of the store; a run that uses `<cache>/<name>` touches it
+# Folders of the store; a run that uses `<cache>/<name>` touches it.
+CACHES = ("embeddings", "activations", "text_passes")
 YOUNGEST = 3600.0  # a model or cache as young as this may be about to be used
 
 

@@ -1,8 +1,8 @@
 """The passes over texts alone, which variants of a comparison share: their end is a checkpoint in the store.
 
-They come before the first pair, and know neither labels nor the answer: students that differ in the terms for pairs
-alone (no L_mcl, another contrastive term, other margins) begin with the very same steps. Whoever needs them next
-goes on from the checkpoint, and its student is the same to the bit.
+They come before the first pair, and know neither labels nor the answer: students that differ in the terms for
+pairs alone (no L_mcl, another contrastive term, other margins) begin with the very same steps. Whoever needs them
+next goes on from the checkpoint, and its student is the same to the bit.
 """
 
 from __future__ import annotations

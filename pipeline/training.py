@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from filelock import FileLock
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
@@ -90,16 +91,10 @@ def train(
     warm = math.ceil(config.warmup_ratio * total)
     # The pairs alone are measured: before them the decoder has learned nothing.
     evaluate_at = {on_texts + round(on_pairs * n / config.evaluations) for n in range(1, config.evaluations + 1)}
-    state = Training()
     checkpoint = work / "checkpoint.safetensors"
-    if loaded := load_checkpoint(checkpoint, student, optimizer):
-        state = Training(**loaded[0], adapter=loaded[1])
+    state = _resume(checkpoint, after_texts, student, optimizer, on_texts)
+    if state.step:
         log.info("distill: resuming after step %d of %d", state.step, total)
-
-    elif after_texts and (loaded := load_checkpoint(after_texts, student, optimizer)):
-        state = Training(**loaded[0] | {"taken_over": on_texts}, adapter=loaded[1])
-        after_texts.parent.touch()  # when it was used last, for whoever cleans up
-        log.info("distill: the passes over texts are there; going on after step %d of %d", state.step, total)
 
     todo = plan_work(data, config, seed, accelerator.num_processes, accelerator.process_index)
     saved = time.monotonic()
@@ -127,7 +122,8 @@ def train(
             state.rows.append(row)
             advance(1, note=f"loss {row['loss']:.3f}")
             if after_texts and state.step == on_texts:
-                _save(after_texts, student, optimizer, state)
+                with FileLock(after_texts.parent.with_suffix(".lock")):  # of several students at a time
+                    _save(after_texts, student, optimizer, state)
             if config.patience and state.stale >= config.patience:
                 log.info("distill: no gain on dev in %d evaluations: stopping at step %d", state.stale, state.step)
                 break
@@ -138,6 +134,19 @@ def train(
         row = dict.fromkeys(("step", "epoch", "loss", "learning_rate", "gradient_norm", "tokens_per_second"), 0)
         state.rows.append(row | _evaluate(student, dev, config, state, kept and kept[1]))
     return state
+
+
+def _resume(
+    checkpoint: Path, after_texts: Path | None, student: Student, optimizer: torch.optim.Optimizer, on_texts: int
+) -> Training:
+    """Where this run was cut off, or where another one's passes over texts ended, or the beginning."""
+    if loaded := load_checkpoint(checkpoint, student, optimizer):
+        return Training(**loaded[0], adapter=loaded[1])
+    if after_texts and (loaded := load_checkpoint(after_texts, student, optimizer)):
+        after_texts.parent.touch()  # when it was used last, for whoever cleans up
+        log.info("distill: the passes over texts were made by an earlier run")
+        return Training(**loaded[0] | {"taken_over": on_texts}, adapter=loaded[1])
+    return Training()
 
 
 def clip_groups(student: Student, parameters: list[nn.Parameter], clip: str) -> list[list[nn.Parameter]]:

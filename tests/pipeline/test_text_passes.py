@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 from pipeline import training
 from pipeline.activations import make_batch
 from pipeline.distill import train_job
+from pipeline.parallel import train_on_processes
 from tests.pipeline.test_distill import adapter, job, training_log
 from tests.tiny import tiny_student
 
@@ -88,10 +92,23 @@ def test_another_seed_or_teacher_makes_its_own(base: Path, tmp_path: Path) -> No
     assert len(kept(tmp_path)) == 4
 
 
+def test_students_at_a_time_do_not_tread_on_each_other(base: Path, tmp_path: Path) -> None:
+    """Four processes end the same passes at about the same time, and keep one checkpoint."""
+    begun = []
+    for number in range(4):
+        work = job(tmp_path / f"{number}", base) | {"text_passes": str(tmp_path / "text_passes")}
+        (tmp_path / f"{number}.json").write_text(json.dumps(work), "utf-8")
+        begun.append(subprocess.Popen([sys.executable, "-m", "pipeline.parallel", tmp_path / f"{number}.json"]))
+    assert [process.wait(120) for process in begun] == [0, 0, 0, 0]
+    assert [path.name for path in tmp_path.glob("text_passes/*/*")] == ["checkpoint.safetensors"]
+    assert all(training_log(tmp_path / f"{n}").equals(training_log(tmp_path / "0")) for n in range(1, 4))
+
+
 def test_none_is_kept_where_none_is_wanted_or_made(base: Path, tmp_path: Path) -> None:
     train_job(job(tmp_path, base, keep_text_passes=False))
     train_job(job(tmp_path, base, text_epochs=0))
     train_job(job(tmp_path, base, objective="sft"))
+    train_on_processes(job(tmp_path, base), 2)  # a checkpoint holds the random state of one
     assert not kept(tmp_path)
 
 
