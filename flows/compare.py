@@ -7,32 +7,32 @@ few threads busy.
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import itertools
 import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
+from queue import Empty, Queue
 
 from prefect import flow, task
-from prefect.futures import PrefectFuture, as_completed
+from prefect.futures import PrefectFuture
+from prefect.settings import PREFECT_API_URL
 from prefect.task_runners import ProcessPoolTaskRunner
 
 from data.errors import FlipkdError
 from flows.clock import Clock
 from flows.flip import make, show_progress
 from flows.gpu import gpu_slot
+from flows.local import one_server
 from flows.summary import HOOKS
+from flows.workers import begin_worker, give_back_memory, workers_ended_if_stopped
 from pipeline.check import check
 from pipeline.compare_config import CompareConfig, Job, all_jobs
 from pipeline.comparison import Student, summarise, value_rows
 from pipeline.comparison_view import draw, markdown
 from pipeline.config import Config
 from pipeline.execute import execute
-from pipeline.log_setup import set_up_logging
 from pipeline.runs import recording
 from pipeline.settings import store_of
 from pipeline.stages import Step, measure_step, plan
@@ -49,14 +49,10 @@ def run_comparison(
     if jobs == 1 or there_only:
         return compare(comparison, out, store, there_only=there_only)
     threads = max(1, len(os.sched_getaffinity(0)) // jobs) if hasattr(os, "sched_getaffinity") else 1
-    pool = ProcessPoolTaskRunner(max_workers=jobs, initializer=_begin_worker, initargs=(threads,))
-    return compare.with_options(task_runner=pool)(comparison, out, store, jobs)  # type: ignore[arg-type]
-
-
-def _begin_worker(threads: int) -> None:
-    # Before torch is imported, which reads it once. Whoever has set it knows better.
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    set_up_logging()
+    quiet = not PREFECT_API_URL.value()
+    pool = ProcessPoolTaskRunner(max_workers=jobs, initializer=begin_worker, initargs=(threads, quiet))
+    with one_server():
+        return compare.with_options(task_runner=pool)(comparison, out, store, jobs)  # type: ignore[arg-type]
 
 
 @flow(name="compare", persist_result=False, **HOOKS)
@@ -99,14 +95,15 @@ def compare(
         made: Iterator[tuple[int, float]] = ((number, 0.0) for number in range(len(todo)))
     else:
         made = _at_once(todo, plans, jobs) if jobs > 1 else _one_by_one(todo, plans)
-    for count, (number, seconds) in enumerate(made, 1):
-        dataset, variant, seed, _ = todo[number]
-        clock.done(number, seconds)
-        log.info(
-            "compare: %d of %d done: %s, %s, seed %d%s", count, len(todo), dataset, variant, seed, clock.left()
-        )
-        found[number] = Student(dataset, variant, seed, last[number])
-        text = write([found[n] for n in sorted(found)], comparison, Path(out))
+    with workers_ended_if_stopped():
+        for count, (number, seconds) in enumerate(made, 1):
+            dataset, variant, seed, _ = todo[number]
+            clock.done(number, seconds)
+            log.info(
+                "compare: %d of %d done: %s, %s, seed %d%s", count, len(todo), dataset, variant, seed, clock.left()
+            )
+            found[number] = Student(dataset, variant, seed, last[number])
+            text = write([found[n] for n in sorted(found)], comparison, Path(out))
     return text
 
 
@@ -143,16 +140,23 @@ def _at_once(todo: Sequence[Job], plans: Sequence[Plan], jobs: int) -> Iterator[
     # No more at a time than there are processes: what is submitted together starts in any order.
     waiting = iter(enumerate(todo))
     running: dict[PrefectFuture[float], int] = {}
+    ended: Queue[PrefectFuture[float]] = Queue()
 
     def begin(count: int) -> None:
         for number, (dataset, variant, seed, config) in itertools.islice(waiting, count):
             name = f"{dataset} {variant} seed {seed}"
-            running[run_student.submit(name, plans[number], config, store_of(config))] = number
+            future = run_student.submit(name, plans[number], config, store_of(config))
+            running[future] = number
+            future.add_done_callback(ended.put)
 
     begin(jobs)
     failed: list[str] = []
     while running:
-        future = next(as_completed(list(running)))
+        try:
+            # Polars' handler of Ctrl-C does not wake a thread that waits: Python hears of it when this one wakes.
+            future = ended.get(timeout=1)
+        except Empty:
+            continue
         number = running.pop(future)
         begin(1)
         result = future.result(raise_on_failure=False)
@@ -174,15 +178,8 @@ def run_student(name: str, steps: Plan, config: Config, store: Store) -> float:
         for step in steps[-2:]:
             with gpu_slot(step.stage):
                 execute(step, config, store)
-    _give_back_memory()
+    give_back_memory()
     return time.monotonic() - started
-
-
-def _give_back_memory() -> None:
-    """Let the system have what the last student used: glibc keeps it, and a worker grew to 11 GB in four."""
-    gc.collect()
-    with suppress(OSError, AttributeError):  # another C library has no such call
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def write(students: Sequence[Student], comparison: CompareConfig, out: Path) -> str:

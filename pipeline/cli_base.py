@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,9 +54,15 @@ class Guarded(TyperGroup):
 def told_to_stop(number: int, _: object) -> None:
     """Handler of SIGTERM: one line, and the end that the signal asked for.
 
-    While a flow runs Prefect's own handler stands before it: the run is marked Crashed, the stage cleans up.
+    While a flow runs Prefect's own handler stands before it: the run is marked Crashed, the stage cleans up. Dying
+    by a signal skips what Python does at its end, so the embedded server and other processes are ended here.
     """
     os.write(2, f"{STOPPED}\n".encode())  # a signal may come in the middle of a print
+    import psutil
+
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            child.terminate()
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
 

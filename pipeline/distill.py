@@ -107,7 +107,7 @@ def _prepare_encoder(
 ) -> tuple[Activations, Activations] | None:
     """Warm the encoder up, and return the activations of train and dev for the steps after it, where kept."""
     warms = config.warm_up.epochs > 0 and "dist" in weights(config) and bool(student.sites)
-    hidden = config.keep_activations and config.lora.dropout == 0 and student.skips
+    hidden = config.keep_activations and config.lora.dropout == 0 and student.skips and bool(weights(config))
     if config.keep_activations and student.cut > 0 and not student.skips:
         log.info(
             "distill: attention pooling reads sites below the adapters, so every step passes through all layers; "
