@@ -33,6 +33,7 @@ from pipeline.comparison import Student, summarise, value_rows
 from pipeline.comparison_view import draw, markdown
 from pipeline.config import Config
 from pipeline.execute import execute
+from pipeline.log_setup import speak_as
 from pipeline.runs import recording
 from pipeline.settings import store_of
 from pipeline.stages import Step, measure_step, plan
@@ -174,6 +175,7 @@ def _at_once(todo: Sequence[Job], plans: Sequence[Plan], jobs: int) -> Iterator[
 def run_student(name: str, steps: Plan, config: Config, store: Store) -> float:
     """Train and measure one student in a process of its own; returns its seconds."""
     started = time.monotonic()
+    speak_as(name)
     with recording(config, store, steps):
         for step in steps[-2:]:
             with gpu_slot(step.stage):

@@ -37,13 +37,22 @@ def set_up_logging(debug: bool = False) -> None:
     logger.propagate = False
 
 
+def speak_as(name: str) -> None:
+    """Begin every further line with a name: several processes write to one terminal."""
+    for handler in logging.getLogger("flipkd").handlers:
+        if isinstance(handler, Line):
+            handler.speaker = f"{name}: "
+
+
 class Line(logging.Handler):
     """One line on whatever stderr is now, so that a progress bar above it is not torn."""
+
+    speaker = ""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             mark = f"{record.levelname}: " if record.levelno >= logging.WARNING else ""
-            text = f"{self._time(record)}  {mark}{record.getMessage()}"
+            text = f"{self._time(record)}  {self.speaker}{mark}{record.getMessage()}"
             if record.exc_info:
                 text += "\n" + logging.Formatter().formatException(record.exc_info)
             sys.stderr.write(visible(text) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +26,8 @@ def progress(title: str, total: float, unit: str = "steps") -> Iterator[Callable
         ...     for _ in range(3):
         ...         advance()
     """
-    if sys.stderr.isatty():
+    # Processes beside each other share a terminal: their bars would overwrite each other.
+    if sys.stderr.isatty() and multiprocessing.parent_process() is None:
         yield from _bar(title, total, unit)
     else:
         yield from _lines(title, total, unit)

@@ -186,11 +186,16 @@ def test_presets_are_configs(tmp_path: Path) -> None:
         everything(config)
 
 
-def test_several_at_a_time_give_the_same_numbers(done: Path, tmp_path: Path, prefect_server: None) -> None:
+def test_several_at_a_time_give_the_same_numbers(
+    done: Path, tmp_path: Path, prefect_server: None, capfd: pytest.CaptureFixture[str]
+) -> None:
     changes = {"seeds": [1], "only": ["flip", "sft"]}
     text = run_comparison(load_comparison(comparison_file(tmp_path, **changes)), str(tmp_path / "out"), jobs=2)
     assert "`flip`" in text
     assert "`sft`" in text
+    said = capfd.readouterr().err
+    for variant in ("flip", "sft"):  # two write to one terminal
+        assert f"  tiny {variant} seed 1: distill: train the student\n" in said
     ours = pl.read_parquet(tmp_path / "out/comparison.parquet")
     theirs = pl.read_parquet(done / "out/comparison.parquet").filter(
         pl.col("variant").is_in(["teacher", "flip", "sft"]) & pl.col("seed").is_in([0, 1])
