@@ -17,14 +17,13 @@ from queue import Empty, Queue
 
 from prefect import flow, task
 from prefect.futures import PrefectFuture
-from prefect.settings import PREFECT_API_URL
 from prefect.task_runners import ProcessPoolTaskRunner
 
 from data.errors import FlipkdError
 from flows.clock import Clock
 from flows.flip import make, show_progress
 from flows.gpu import gpu_slot
-from flows.local import one_server
+from flows.local import one_server, silence_prefect
 from flows.summary import HOOKS
 from flows.workers import begin_worker, give_back_memory, workers_ended_if_stopped
 from pipeline.check import check
@@ -50,8 +49,7 @@ def run_comparison(
     if jobs == 1 or there_only:
         return compare(comparison, out, store, there_only=there_only)
     threads = max(1, len(os.sched_getaffinity(0)) // jobs) if hasattr(os, "sched_getaffinity") else 1
-    quiet = not PREFECT_API_URL.value()
-    pool = ProcessPoolTaskRunner(max_workers=jobs, initializer=begin_worker, initargs=(threads, quiet))
+    pool = ProcessPoolTaskRunner(max_workers=jobs, initializer=begin_worker, initargs=(threads,))
     with one_server():
         return compare.with_options(task_runner=pool)(comparison, out, store, jobs)  # type: ignore[arg-type]
 
@@ -140,13 +138,14 @@ def _at_once(todo: Sequence[Job], plans: Sequence[Plan], jobs: int) -> Iterator[
                 make(step, config, store)
     # No more at a time than there are processes: what is submitted together starts in any order.
     waiting = iter(enumerate(todo))
+    quiet = logging.getLogger("prefect").level == logging.CRITICAL
     running: dict[PrefectFuture[float], int] = {}
     ended: Queue[PrefectFuture[float]] = Queue()
 
     def begin(count: int) -> None:
         for number, (dataset, variant, seed, config) in itertools.islice(waiting, count):
             name = f"{dataset} {variant} seed {seed}"
-            future = run_student.submit(name, plans[number], config, store_of(config))
+            future = run_student.submit(name, plans[number], config, store_of(config), quiet)
             running[future] = number
             future.add_done_callback(ended.put)
 
@@ -172,10 +171,16 @@ def _at_once(todo: Sequence[Job], plans: Sequence[Plan], jobs: int) -> Iterator[
 
 
 @task(task_run_name="{name}", persist_result=False)
-def run_student(name: str, steps: Plan, config: Config, store: Store) -> float:
-    """Train and measure one student in a process of its own; returns its seconds."""
+def run_student(name: str, steps: Plan, config: Config, store: Store, quiet: bool) -> float:
+    """Train and measure one student in a process of its own; returns its seconds.
+
+    Args:
+        quiet: without Prefect's own log lines. Prefect sets up its logging before each task, so it is told here.
+    """
     started = time.monotonic()
     speak_as(name)
+    if quiet:
+        silence_prefect()
     with recording(config, store, steps):
         for step in steps[-2:]:
             with gpu_slot(step.stage):

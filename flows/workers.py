@@ -11,12 +11,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from flows.local import silence_prefect
 from pipeline.log_setup import set_up_logging
 
 
-def begin_worker(threads: int, quiet: bool) -> None:
-    """Set up a process of the pool, with so many threads for a product, `quiet` without Prefect's own log lines.
+def begin_worker(threads: int) -> None:
+    """Set up a process of the pool, with so many threads for a product.
 
     Ctrl-C in a terminal reaches every process; the comparison's own says so once and ends the others.
     """
@@ -25,8 +24,6 @@ def begin_worker(threads: int, quiet: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     set_up_logging()
-    if quiet:
-        silence_prefect()
 
 
 def _end_with_parent() -> None:
