@@ -17,22 +17,20 @@ from queue import Empty, Queue
 
 from prefect import flow, task
 from prefect.futures import PrefectFuture
-from prefect.task_runners import ProcessPoolTaskRunner
+from prefect.task_runners import ThreadPoolTaskRunner
 
 from data.errors import FlipkdError
 from flows.clock import Clock
 from flows.flip import make, show_progress
 from flows.gpu import gpu_slot
-from flows.local import one_server, silence_prefect
 from flows.summary import HOOKS
-from flows.workers import begin_worker, give_back_memory, workers_ended_if_stopped
+from flows.workers import in_process, processes_ended_if_stopped
 from pipeline.check import check
 from pipeline.compare_config import CompareConfig, Job, all_jobs
 from pipeline.comparison import Student, summarise, value_rows
 from pipeline.comparison_view import draw, markdown
 from pipeline.config import Config
 from pipeline.execute import execute
-from pipeline.log_setup import speak_as
 from pipeline.runs import recording
 from pipeline.settings import store_of
 from pipeline.stages import Step, measure_step, plan
@@ -48,10 +46,8 @@ def run_comparison(
     """`compare`, with several students at a time where `jobs` is above 1."""
     if jobs == 1 or there_only:
         return compare(comparison, out, store, there_only=there_only)
-    threads = max(1, len(os.sched_getaffinity(0)) // jobs) if hasattr(os, "sched_getaffinity") else 1
-    pool = ProcessPoolTaskRunner(max_workers=jobs, initializer=begin_worker, initargs=(threads,))
-    with one_server():
-        return compare.with_options(task_runner=pool)(comparison, out, store, jobs)  # type: ignore[arg-type]
+    runner = ThreadPoolTaskRunner(max_workers=jobs)
+    return compare.with_options(task_runner=runner)(comparison, out, store, jobs)  # type: ignore[arg-type]
 
 
 @flow(name="compare", persist_result=False, **HOOKS)
@@ -88,22 +84,33 @@ def compare(
             raise FlipkdError("compare: none of these students is in the store yet; leave --there-only out")
         todo, plans, last = [todo[n] for n in there], [plans[n] for n in there], [last[n] for n in there]
     clock = Clock([folder.exists() for folder in last], jobs)
+    new = {number for number, folder in enumerate(last) if not folder.exists()}
     found: dict[int, Student] = {}
-    text = ""
     if there_only:
         made: Iterator[tuple[int, float]] = ((number, 0.0) for number in range(len(todo)))
     else:
         made = _at_once(todo, plans, jobs) if jobs > 1 else _one_by_one(todo, plans)
-    with workers_ended_if_stopped():
-        for count, (number, seconds) in enumerate(made, 1):
-            dataset, variant, seed, _ = todo[number]
-            clock.done(number, seconds)
-            log.info(
-                "compare: %d of %d done: %s, %s, seed %d%s", count, len(todo), dataset, variant, seed, clock.left()
-            )
-            found[number] = Student(dataset, variant, seed, last[number])
-            text = write([found[n] for n in sorted(found)], comparison, Path(out))
-    return text
+
+    def write_all() -> str:
+        return write([found[n] for n in sorted(found)], comparison, Path(out))
+
+    with processes_ended_if_stopped():
+        try:
+            for count, (number, seconds) in enumerate(made, 1):
+                dataset, variant, seed, _ = todo[number]
+                clock.done(number, seconds)
+                log.info(
+                    "compare: %d of %d done: %s, %s, seed %d%s",
+                    count, len(todo), dataset, variant, seed, clock.left(),
+                )  # fmt: skip
+                found[number] = Student(dataset, variant, seed, last[number])
+                if number in new:  # not for each that was there: a table of many students takes seconds
+                    write_all()
+        except FlipkdError:
+            if found:
+                write_all()
+            raise
+    return write_all()
 
 
 def _plan(config: Config) -> Plan:
@@ -138,14 +145,14 @@ def _at_once(todo: Sequence[Job], plans: Sequence[Plan], jobs: int) -> Iterator[
                 make(step, config, store)
     # No more at a time than there are processes: what is submitted together starts in any order.
     waiting = iter(enumerate(todo))
-    quiet = logging.getLogger("prefect").level == logging.CRITICAL
+    threads = max(1, len(os.sched_getaffinity(0)) // jobs) if hasattr(os, "sched_getaffinity") else 1
     running: dict[PrefectFuture[float], int] = {}
     ended: Queue[PrefectFuture[float]] = Queue()
 
     def begin(count: int) -> None:
         for number, (dataset, variant, seed, config) in itertools.islice(waiting, count):
             name = f"{dataset} {variant} seed {seed}"
-            future = run_student.submit(name, plans[number], config, store_of(config), quiet)
+            future = run_student.submit(name, plans[number], config, store_of(config), threads)
             running[future] = number
             future.add_done_callback(ended.put)
 
@@ -171,22 +178,22 @@ def _at_once(todo: Sequence[Job], plans: Sequence[Plan], jobs: int) -> Iterator[
 
 
 @task(task_run_name="{name}", persist_result=False)
-def run_student(name: str, steps: Plan, config: Config, store: Store, quiet: bool) -> float:
-    """Train and measure one student in a process of its own; returns its seconds.
-
-    Args:
-        quiet: without Prefect's own log lines. Prefect sets up its logging before each task, so it is told here.
-    """
+def run_student(name: str, steps: Plan, config: Config, store: Store, threads: int) -> float:
+    """Train and measure one student in a process of its own; returns its seconds."""
     started = time.monotonic()
-    speak_as(name)
-    if quiet:
-        silence_prefect()
+    if all(store.path(step.stage, step.key).exists() for step in steps[-2:]):
+        make_student(steps, config, store)  # looks, and notes that they are in use
+    else:
+        in_process(name, threads, make_student, steps, config, store)
+    return time.monotonic() - started
+
+
+def make_student(steps: Plan, config: Config, store: Store) -> None:
+    """The last two of the steps: training and measuring."""
     with recording(config, store, steps):
         for step in steps[-2:]:
             with gpu_slot(step.stage):
                 execute(step, config, store)
-    give_back_memory()
-    return time.monotonic() - started
 
 
 def write(students: Sequence[Student], comparison: CompareConfig, out: Path) -> str:

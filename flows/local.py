@@ -44,30 +44,7 @@ def quiet_prefect() -> Iterator[None]:
     log.info("starting the flow (the first time on a machine this takes up to half a minute)")
     # Nobody watches the embedded server's heartbeats, and each run waits about a second for the last one.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        silence_prefect()
-        yield
-
-
-def silence_prefect() -> None:
-    """Let Prefect's own log lines stay away in this process, unless the user has said which to show."""
-    if "PREFECT_LOGGING_LEVEL" not in os.environ:
-        for name in ("prefect", "EventsWorker", "APILogWorker"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-@contextmanager
-def one_server() -> Iterator[None]:
-    """Let the processes of a pool talk to this process's embedded server: each would start one of its own.
-
-    A server that the user has configured is left as it is.
-    """
-    from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    if PREFECT_API_URL.value():
-        yield
-        return
-    with get_client(sync_client=True) as client:  # starts it
-        url = str(client.api_url)
-    with temporary_settings({PREFECT_API_URL: url}):
+        if "PREFECT_LOGGING_LEVEL" not in os.environ:
+            for name in ("prefect", "EventsWorker", "APILogWorker"):
+                logging.getLogger(name).setLevel(logging.CRITICAL)
         yield

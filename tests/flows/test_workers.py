@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+import polars as pl
 import psutil
 import pytest
 
+from data.errors import FlipkdError
+from flows.compare import run_comparison
+from pipeline.compare_config import load_comparison
 from tests.flows.test_compare import comparison_file
 
 LONG = {"distill.epochs": 100.0, "distill.batch_pairs": 2, "distill.checkpoint_minutes": 1e-6}
@@ -33,12 +39,11 @@ def test_no_process_outlives_the_comparison(tmp_path: Path, number: signal.Signa
         assert time.monotonic() < deadline, (tmp_path / "log").read_text("utf-8")
         time.sleep(0.1)
     below = psutil.Process(run.pid).children(recursive=True)
-    servers = [one for one in below if "uvicorn" in one.cmdline()]
-    assert len(servers) == 1  # the processes of the pool share it
+    (server,) = [one for one in below if "uvicorn" in one.cmdline()]
     run.send_signal(number)
     assert run.wait(20) == (130 if number == signal.SIGINT else -number)
     if number == signal.SIGKILL:  # the embedded server is Prefect's, and does not notice
-        servers[0].kill()
+        server.kill()
     _, alive = psutil.wait_procs(below, timeout=20)
     assert not alive
     said = (tmp_path / "log").read_text("utf-8")
@@ -46,3 +51,26 @@ def test_no_process_outlives_the_comparison(tmp_path: Path, number: signal.Signa
     assert "Traceback" not in said
     assert not list(tmp_path.glob("store/artifacts/measure/*"))
     assert len(list(tmp_path.glob("store/work/distill/*/checkpoint.safetensors"))) == 2  # to go on from
+
+
+def test_a_student_whose_process_is_killed_is_named_and_the_others_are_made(
+    tmp_path: Path, prefect_server: None
+) -> None:
+    variants = {"sft": {"distill.objective": "sft"}, "flip": LONG}
+    config = load_comparison(comparison_file(tmp_path, variants=variants, seeds=[1]))
+
+    def kill_the_second() -> None:
+        """The one that is still training when the other has been measured."""
+        while not list(tmp_path.glob("store/artifacts/measure/*")):
+            time.sleep(0.1)
+        time.sleep(2)  # the other's process ends
+        for process in multiprocessing.active_children():
+            process.kill()
+
+    threading.Thread(target=kill_the_second, daemon=True).start()
+    with pytest.raises(
+        FlipkdError, match=r"(?s)1 of 2 students failed.*tiny, flip, seed 1: its process was killed"
+    ):
+        run_comparison(config, str(tmp_path / "out"), jobs=2)
+    assert set(pl.read_parquet(tmp_path / "out/comparison.parquet")["variant"]) == {"teacher", "sft"}
+    assert list(tmp_path.glob("store/work/distill/*/checkpoint.safetensors"))  # to go on from
