@@ -145,7 +145,9 @@ def _resume(
     if after_texts and (loaded := load_checkpoint(after_texts, student, optimizer)):
         after_texts.parent.touch()  # when it was used last, for whoever cleans up
         log.info("distill: the passes over texts were made by an earlier run")
-        return Training(**loaded[0] | {"taken_over": on_texts}, adapter=loaded[1])
+        state = Training(**loaded[0], adapter=loaded[1])
+        state.taken_over = on_texts
+        return state
     return Training()
 
 
