@@ -24,7 +24,11 @@ def compare(
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write to.")] = Path("comparison"),
     store: Annotated[str | None, typer.Option(help="Artifact store, in place of the configs' own.")] = None,
     jobs: Annotated[
-        int, typer.Option(min=1, help="Students at a time, each in a process with its share of the cores.")
+        int,
+        typer.Option(
+            min=1,
+            help="Students at a time, each in a process with its share of the cores; each needs the memory of one.",
+        ),
     ] = 1,
     there_only: Annotated[
         bool, typer.Option("--there-only", help="Compare the students that are measured already; train none.")
@@ -35,8 +39,8 @@ def compare(
 ) -> None:
     """Train and measure many variants of a student on the same data, and say which are better.
 
-    What variants share (prepared pairs, teacher, scores, kept activations) is computed once. A comparison that was
-    cut off goes on where it was. Every student's numbers are written as soon as they are known.
+    What variants share (prepared pairs, teacher, scores, kept activations, passes over texts) is computed once.
+    A comparison that was cut off goes on where it was. Every student's numbers are written once they are known.
     """
     from pipeline.compare_config import load_comparison
 
