@@ -27,7 +27,7 @@ def compare(
         int,
         typer.Option(
             min=1,
-            help="Students at a time, each in a process with its share of the cores; each needs the memory of one.",
+            help="Students at a time, each in a process with a share of the cores and memory of its own.",
         ),
     ] = 1,
     there_only: Annotated[
