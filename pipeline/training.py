@@ -93,9 +93,6 @@ def train(
     evaluate_at = {on_texts + round(on_pairs * n / config.evaluations) for n in range(1, config.evaluations + 1)}
     checkpoint = work / "checkpoint.safetensors"
     state = _resume(checkpoint, after_texts, student, optimizer, on_texts)
-    if state.step:
-        log.info("distill: resuming after step %d of %d", state.step, total)
-
     todo = plan_work(data, config, seed, accelerator.num_processes, accelerator.process_index)
     saved = time.monotonic()
     with progress("training the student", total) as advance:
@@ -141,6 +138,7 @@ def _resume(
 ) -> Training:
     """Where this run was cut off, or where another one's passes over texts ended, or the beginning."""
     if loaded := load_checkpoint(checkpoint, student, optimizer):
+        log.info("distill: resuming after step %d", loaded[0]["step"])
         return Training(**loaded[0], adapter=loaded[1])
     if after_texts and (loaded := load_checkpoint(after_texts, student, optimizer)):
         after_texts.parent.touch()  # when it was used last, for whoever cleans up

@@ -310,7 +310,12 @@ def small_config(folder: Path) -> Config:
         folder,
         teach={"epochs": 2, "batch_size": 8, "evaluations": 3, "learning_rate": 1e-3, "checkpoint_minutes": 1e-6},
         score={"shard_texts": 16},
-        distill={"lora": {"rank": 4, "alpha": 8, "dropout": 0.1}, "evaluations": 2, "checkpoint_minutes": 1e-6},
+        distill={
+            "lora": {"rank": 4, "alpha": 8, "dropout": 0.1},
+            "evaluations": 2,
+            "checkpoint_minutes": 1e-6,
+            "keep_text_passes": False,
+        },
     )
 
 
