@@ -83,8 +83,8 @@ def compare(
         if not there:
             raise FlipkdError("compare: none of these students is in the store yet; leave --there-only out")
         todo, plans, last = [todo[n] for n in there], [plans[n] for n in there], [last[n] for n in there]
-    clock = Clock([folder.exists() for folder in last], jobs)
-    new = {number for number, folder in enumerate(last) if not folder.exists()}
+    already = [folder.exists() for folder in last]
+    clock = Clock(already, jobs)
     found: dict[int, Student] = {}
     if there_only:
         made: Iterator[tuple[int, float]] = ((number, 0.0) for number in range(len(todo)))
@@ -104,7 +104,7 @@ def compare(
                     count, len(todo), dataset, variant, seed, clock.left(),
                 )  # fmt: skip
                 found[number] = Student(dataset, variant, seed, last[number])
-                if number in new:  # not for each that was there: a table of many students takes seconds
+                if not already[number]:  # a table of many students takes seconds
                     write_all()
         except FlipkdError:
             if found:

@@ -92,7 +92,7 @@ def train(
     # The pairs alone are measured: before them the decoder has learned nothing.
     evaluate_at = {on_texts + round(on_pairs * n / config.evaluations) for n in range(1, config.evaluations + 1)}
     checkpoint = work / "checkpoint.safetensors"
-    state = _resume(checkpoint, after_texts, student, optimizer, on_texts)
+    state = _resume(checkpoint, after_texts, student, optimizer, total)
     todo = plan_work(data, config, seed, accelerator.num_processes, accelerator.process_index)
     saved = time.monotonic()
     with progress("training the student", total) as advance:
@@ -134,17 +134,17 @@ def train(
 
 
 def _resume(
-    checkpoint: Path, after_texts: Path | None, student: Student, optimizer: torch.optim.Optimizer, on_texts: int
+    checkpoint: Path, after_texts: Path | None, student: Student, optimizer: torch.optim.Optimizer, total: int
 ) -> Training:
     """Where this run was cut off, or where another one's passes over texts ended, or the beginning."""
     if loaded := load_checkpoint(checkpoint, student, optimizer):
-        log.info("distill: resuming after step %d", loaded[0]["step"])
+        log.info("distill: resuming after step %d of %d", loaded[0]["step"], total)
         return Training(**loaded[0], adapter=loaded[1])
     if after_texts and (loaded := load_checkpoint(after_texts, student, optimizer)):
         after_texts.parent.touch()  # when it was used last, for whoever cleans up
         log.info("distill: the passes over texts were made by an earlier run")
         state = Training(**loaded[0], adapter=loaded[1])
-        state.taken_over = on_texts
+        state.taken_over = state.step
         return state
     return Training()
 
