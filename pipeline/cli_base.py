@@ -62,7 +62,7 @@ def told_to_stop(number: int, _: object) -> None:
 
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
-            child.terminate()
+            child.kill()  # the embedded server is deaf to less (flows/embedded.py)
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
 

@@ -24,15 +24,17 @@ LONG = {"distill.epochs": 100.0, "distill.batch_pairs": 2, "distill.checkpoint_m
 RUN = [sys.executable, "-c", "from pipeline.cli import main; main()", "compare"]
 
 
+@pytest.mark.parametrize("to_all", [False, True])  # a terminal's Ctrl-C, `timeout` and Slurm reach every process
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_no_process_outlives_the_comparison(tmp_path: Path, number: signal.Signals) -> None:
+def test_no_process_outlives_the_comparison(tmp_path: Path, number: signal.Signals, to_all: bool) -> None:
     variants = {"flip": {}, "sft": {"distill.objective": "sft"}}
     file = comparison_file(tmp_path, variants=variants, seeds=[1], set=LONG)
     environment = os.environ | {"PREFECT_HOME": str(tmp_path / "prefect"), "OMP_NUM_THREADS": "1"}
     with (tmp_path / "log").open("wb") as log:
         run = subprocess.Popen(
-            [*RUN, str(file), "-o", str(tmp_path / "out"), "--jobs", "2"], stderr=log, stdout=log, env=environment
-        )
+            [*RUN, str(file), "-o", str(tmp_path / "out"), "--jobs", "2"],
+            stderr=log, stdout=log, env=environment, start_new_session=True,
+        )  # fmt: skip
     deadline = time.monotonic() + 180
     while len(list(tmp_path.glob("store/work/distill/*/checkpoint.safetensors"))) < 2:
         assert run.poll() is None, (tmp_path / "log").read_text("utf-8")
@@ -40,9 +42,12 @@ def test_no_process_outlives_the_comparison(tmp_path: Path, number: signal.Signa
         time.sleep(0.1)
     below = psutil.Process(run.pid).children(recursive=True)
     (server,) = [one for one in below if "uvicorn" in one.cmdline()]
-    run.send_signal(number)
+    if to_all:
+        os.killpg(run.pid, number)
+    else:
+        run.send_signal(number)
     assert run.wait(20) == (130 if number == signal.SIGINT else -number)
-    if number == signal.SIGKILL:  # the embedded server is Prefect's, and does not notice
+    if number == signal.SIGKILL and not to_all:  # the embedded server is Prefect's, and does not notice
         server.kill()
     _, alive = psutil.wait_procs(below, timeout=20)
     assert not alive
