@@ -24,6 +24,7 @@ from pipeline.headline import SCORES
 from pipeline.metrics import METRICS
 
 Numbers = NDArray[np.floating]
+Key = tuple[str, int, str]  # variant, seed, score
 ROWS = {
     "dataset": pl.String, "variant": pl.String, "seed": pl.Int64, "split": pl.String,
     "score": pl.String, "metric": pl.String, "value": pl.Float64,
@@ -74,7 +75,7 @@ def summarise(students: Iterable[Student], against: str, *, count: int, seed: in
 
     Returns:
         The columns `SUMMARY`: `against` is empty for a mean, else whose value was taken off. `deviation` is the
-        standard deviation over seeds.
+        standard deviation over seeds. Two variants are compared on the seeds that both have, where there are any.
 
     Raises:
         FlipkdError: the students of a dataset have different test pairs or teachers.
@@ -107,7 +108,7 @@ def _summarise(
     variants = list(dict.fromkeys(student.variant for student in students))
     scores = (*SCORES[1:], BEST)
 
-    def keys(variant: str, score: str) -> list[tuple[str, int, str]]:
+    def keys(variant: str, score: str) -> list[Key]:
         if variant == TEACHER:
             return [(TEACHER, 0, TEACHER)]
         seeds = [student.seed for student in students if student.variant == variant]
@@ -126,19 +127,28 @@ def _summarise(
             for other in (against, TEACHER):
                 if other == variant or (other != TEACHER and other not in variants) or variant == TEACHER:
                     continue
-                theirs = keys(other, score)
-                gap = mean - np.mean([spread[key][metric] for key in theirs], axis=0)
-                level = np.mean([exact[key][metric][0] for key in theirs])
+                pairs = shared(ours, keys(other, score))
+                level, theirs = (np.mean([exact[key][metric][0] for key in side]) for side in pairs)
+                gaps = (np.mean([spread[key][metric] for key in side], axis=0) for side in pairs)
                 yield common | {
-                    "against": other, "mean": values.mean() - level, "deviation": None, **_interval(gap),
+                    "against": other, "seeds": len(pairs[0]), "mean": level - theirs, "deviation": None,
+                    **_interval(next(gaps) - next(gaps)),
                 }  # fmt: skip
+
+
+def shared(ours: list[Key], theirs: list[Key]) -> tuple[list[Key], list[Key]]:
+    """Two variants' students of the same seeds; all where one is the teacher, or they have none in common."""
+    common = {key[1] for key in ours} & {key[1] for key in theirs}
+    if not common or theirs[0][0] == TEACHER:
+        return ours, theirs
+    return [key for key in ours if key[1] in common], [key for key in theirs if key[1] in common]
 
 
 def _samples(
     dataset: str, students: list[Student]
-) -> tuple[NDArray[np.integer], dict[tuple[str, int, str], Sample], dict[str, str]]:
+) -> tuple[NDArray[np.integer], dict[Key, Sample], dict[str, str]]:
     """Labels of the test pairs, every score on them, and which of its scores is each variant's best on dev."""
-    samples: dict[tuple[str, int, str], Sample] = {}
+    samples: dict[Key, Sample] = {}
     on_dev: dict[str, dict[str, list[float]]] = {}
     first: pl.DataFrame | None = None
     for student in students:

@@ -32,11 +32,15 @@ def _table(rows: pl.DataFrame, metric: str, against: str) -> str:
     cells = {(r["variant"], r["score"], r["against"]): r for r in rows.to_dicts()}
     teacher = cells[TEACHER, TEACHER, ""]
     head = [SHOWN_METRICS[metric], *COLUMNS[:3], f"best - {against}'s best", "best - teacher"]
+    most = rows.filter(against="")["seeds"].max()
     lines = [head, ["---"] * len(head), ["teacher", _value(teacher), "", "", "", ""]]
     for variant in rows.filter(pl.col("variant") != TEACHER)["variant"].unique(maintain_order=True):
         found = [_value(cells.get((variant, score, ""))) for score in COLUMNS[:3]]
         gaps = [_gap(cells.get((variant, BEST, other))) for other in (against, TEACHER)]
-        lines.append([f"`{variant}`", *found, *gaps])
+        seeds = rows.filter(variant=variant, against="")["seeds"].max()
+        # An unfinished comparison must not look like a whole one.
+        few = "" if seeds == most else f" ({seeds} of {most} seeds)"
+        lines.append([f"`{variant}`{few}", *found, *gaps])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

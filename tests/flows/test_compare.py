@@ -14,6 +14,8 @@ from sklearn.metrics import f1_score, roc_auc_score
 from data.errors import FlipkdError
 from flows.compare import compare, run_comparison
 from pipeline.compare_config import CompareConfig, load_comparison, variant_config
+from pipeline.comparison import Student, summarise
+from pipeline.comparison_view import markdown
 from tests.tiny import tiny_config
 
 SCORES = ("teacher", "decoder", "encoder", "fused")
@@ -89,12 +91,16 @@ def test_every_student_split_score_and_metric_has_a_row(done: Path) -> None:
     assert set(rows.filter(variant="teacher")["seed"]) == {0}
 
 
-def measured(folder: Path, variant: str, seed: int) -> tuple[pl.DataFrame, dict[str, float]]:
+def measured_folder(folder: Path, variant: str, seed: int) -> Path:
     from pipeline.settings import store_of
     from pipeline.stages import measure_step, plan
 
     config = variant_config(load_comparison(folder / "compare.yaml"), "tiny", variant, seed, None)
-    where = store_of(config).path("measure", measure_step(config, plan(config, "distill")).key)
+    return store_of(config).path("measure", measure_step(config, plan(config, "distill")).key)
+
+
+def measured(folder: Path, variant: str, seed: int) -> tuple[pl.DataFrame, dict[str, float]]:
+    where = measured_folder(folder, variant, seed)
     thresholds = json.loads((where / "metrics.json").read_text("utf-8"))["thresholds"]
     return pl.read_parquet(where / "predictions.parquet").filter(split="test").sort("pair_id"), thresholds
 
@@ -175,6 +181,31 @@ def everything(config: CompareConfig) -> None:
     from pipeline.compare_config import all_jobs
 
     all_jobs(config, None)
+
+
+def test_a_variant_that_lacks_seeds_is_compared_on_those_it_has(done: Path) -> None:
+    """As where a run was stopped: flip has both seeds, sft the second alone."""
+    found = {v: [measured(done, v, seed) for seed in (1, 2)] for v in ("flip", "sft")}
+    folders = {v: [measured_folder(done, v, seed) for seed in (1, 2)] for v in ("flip", "sft")}
+    students = [
+        Student("tiny", "flip", seed, folder) for seed, folder in zip((1, 2), folders["flip"], strict=True)
+    ]
+    students.append(Student("tiny", "sft", 2, folders["sft"][1]))
+    summary = summarise(students, "sft", count=100, seed=0)
+
+    def auroc(variant: str, seed: int) -> float:
+        pairs = found[variant][seed - 1][0]
+        return float(roc_auc_score(pairs["label"], pairs["encoder"]))
+
+    encoder = summary.filter(score="encoder", metric="auroc")
+    mean = encoder.filter(variant="flip", against="").row(0, named=True)
+    assert (mean["seeds"], mean["mean"]) == (2, pytest.approx((auroc("flip", 1) + auroc("flip", 2)) / 2))
+    gap = encoder.filter(variant="flip", against="sft").row(0, named=True)
+    assert (gap["seeds"], gap["mean"]) == (1, pytest.approx(auroc("flip", 2) - auroc("sft", 2)))
+    assert gap["low"] <= gap["mean"] <= gap["high"]
+    text = markdown(summary, "sft")
+    assert "| `sft` (1 of 2 seeds) |" in text
+    assert "| `flip` |" in text
 
 
 def test_presets_are_configs(tmp_path: Path) -> None:
