@@ -10,6 +10,9 @@ L_dist), rank, batch of pairs and adapters, in one process one after the other:
 - `flipkd`: batches of like length, logits at the answer alone;
 - `kept`: as that, with what lies below the adapters computed once before (its cost is printed apart).
 
+On a GPU that has bf16, `auto` is what `distill` does there: bf16 activations and frozen weights; the plain Trainer
+then runs with `bf16=True` as well.
+
 Printed are real tokens per second (padding not counted), and the share of the machine's own peak of matrix
 products, measured at the student's shapes in the precision that was used, that the useful work comes to. Useful
 are the products that a step cannot do without: forward of what is computed, backward through what stands above an
@@ -21,6 +24,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -40,6 +44,23 @@ from pipeline.schedule import plan_work
 from pipeline.training_data import PairData
 
 BOUNDS = (0.5, 0.9)
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def clock() -> float:
+    """Seconds, after all that a GPU was given is done."""
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def in_bf16(precision: str) -> bool:
+    """Whether activations are bf16, as in `pipeline.distill`: on a GPU that has it."""
+    return precision != "fp32" and DEVICE.type == "cuda" and torch.cuda.is_bf16_supported()
+
+
+def autocast(precision: str) -> AbstractContextManager[Any]:
+    return torch.autocast("cuda", torch.bfloat16) if in_bf16(precision) else nullcontext()
 
 
 def sample(prompt: Any, count: int) -> PairData:
@@ -57,11 +78,11 @@ def sample(prompt: Any, count: int) -> PairData:
     return PairData(first, second, targets, prompt.texts(texts), vectors)
 
 
-def new_student(base: Path, last_layers: int | None, rank: int) -> Student:
+def new_student(base: Path, last_layers: int | None, rank: int, dtype: str) -> Student:
     torch.manual_seed(0)
     adapter = {"rank": rank, "alpha": 2 * rank, "last_layers": last_layers}
     config = DistillConfig.model_validate({"lora": adapter, "sites": {"last_layers": last_layers}})
-    return build(*load_base(base), config)
+    return build(*load_base(base, dtype=dtype), config).to(DEVICE)
 
 
 def loss_of(
@@ -72,7 +93,9 @@ def loss_of(
     return torch.stack([terms[name] * share[name] for name in terms]).sum()
 
 
-def plain(student: Student, data: PairData, config: DistillConfig, steps: int) -> tuple[int, float]:
+def plain(
+    student: Student, data: PairData, config: DistillConfig, steps: int, precision: str
+) -> tuple[int, float]:
     """Tokens and seconds of a Trainer whose model computes all logits and whose batches are random."""
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
@@ -88,19 +111,20 @@ def plain(student: Student, data: PairData, config: DistillConfig, steps: int) -
 
     class Plain(Trainer):
         def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> torch.Tensor:
-            rows = inputs["rows"].numpy()
+            rows = inputs["rows"].cpu().numpy()
             first, second = ([data.texts[i] for i in ids[rows]] for ids in (data.first, data.second))
-            batch = pair_batch(student.prompt, first, second)
+            batch = pair_batch(student.prompt, first, second).to(DEVICE)
             tokens.append(batch.tokens)
             every = student.lm(input_ids=batch.ids, attention_mask=batch.mask).logits
-            last = every[torch.arange(len(batch.mask)), batch.mask.sum(1) - 1][:, student.prompt.answers]
+            last = every[torch.arange(len(batch.mask), device=DEVICE), batch.mask.sum(1) - 1]
+            answers = last[:, student.prompt.answers]
             z = student._pooled(batch, every)
-            terms, share = pair_terms(z, last, data, rows, config, BOUNDS), weights(config)
+            terms, share = pair_terms(z, answers, data, rows, config, BOUNDS), weights(config)
             return torch.stack([terms[name] * share[name] for name in terms]).sum()
 
     class Clock(TrainerCallback):
         def on_step_begin(self, *_: Any, **__: Any) -> None:
-            starts.append(time.perf_counter())
+            starts.append(clock())
 
     def collate(rows: list[int]) -> dict[str, torch.Tensor]:
         return {"rows": torch.tensor(rows)}
@@ -116,15 +140,21 @@ def plain(student: Student, data: PairData, config: DistillConfig, steps: int) -
             logging_strategy="no",
             remove_unused_columns=False,
             disable_tqdm=True,
-            use_cpu=not torch.cuda.is_available(),
+            use_cpu=DEVICE.type == "cpu",
+            bf16=in_bf16(precision),
         )
         trainer = Plain(student, arguments, train_dataset=Rows(), data_collator=collate, callbacks=[Clock()])
         trainer.train()
-    return sum(tokens[1:]), time.perf_counter() - starts[1]
+    return sum(tokens[1:]), clock() - starts[1]
 
 
 def ours(
-    student: Student, data: PairData, config: DistillConfig, steps: int, make: Callable[[np.ndarray], Batch]
+    student: Student,
+    data: PairData,
+    config: DistillConfig,
+    steps: int,
+    make: Callable[[np.ndarray], Batch],
+    precision: str,
 ) -> tuple[int, float]:
     """Tokens and seconds of flipkd's steps."""
     optimizer = torch.optim.AdamW([p for p in student.parameters() if p.requires_grad], lr=1e-4)
@@ -132,25 +162,30 @@ def ours(
     tokens, started = 0, 0.0
     for number, work in enumerate(plan_work(data, config, 0, 1, 0)):
         if number == 1:  # the first step allocates
-            started, tokens = time.perf_counter(), 0
+            started, tokens = clock(), 0
         if number > steps:
             break
         batch = make(work.rows)
-        loss_of(student, batch, data, work.rows, config).backward()
+        with autocast(precision):
+            loss = loss_of(student, batch.to(DEVICE), data, work.rows, config)
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         tokens += batch.tokens
-    return tokens, time.perf_counter() - started
+    return tokens, clock() - started
 
 
-def peak(width: int, wide: int) -> float:
-    """FLOP per second of a product of the student's shapes, the best of several."""
-    a, b = torch.randn(2048, width), torch.randn(wide, width)
+def peak(width: int, wide: int, precision: str) -> float:
+    """FLOP per second of products of the student's shapes, the best of several rounds."""
+    dtype = torch.bfloat16 if in_bf16(precision) else torch.float32
+    a, b = (torch.randn(n, width, device=DEVICE, dtype=dtype) for n in (2048, wide))
+    rounds = 1 if DEVICE.type == "cpu" else 100  # a GPU is given them faster than it answers for one
     best = 0.0
     for _ in range(12):
-        started = time.perf_counter()
-        torch.nn.functional.linear(a, b)
-        best = max(best, 2 * 2048 * width * wide / (time.perf_counter() - started))
+        started = clock()
+        for _ in range(rounds):
+            torch.nn.functional.linear(a, b)
+        best = max(best, rounds * 2 * 2048 * width * wide / (clock() - started))
     return best
 
 
@@ -168,43 +203,45 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--last-layers", type=int, default=10)
+    parser.add_argument("--batch-pairs", type=int, default=DistillConfig().batch_pairs)
     parser.add_argument("--model", default=DistillConfig().model)
     options = parser.parse_args()
-    config = DistillConfig(text_epochs=0, epochs=100)
+    config = DistillConfig(text_epochs=0, epochs=100, soft_targets=0, batch_pairs=options.batch_pairs)
     with TemporaryDirectory() as scratch:
         base = converted(find_model(options.model), Path(scratch) / "models")
         found: dict[str, float] = {}
         for precision in ("fp32", "auto"):
             for name in ("plain", "flipkd", "kept"):
-                if (name, precision) == ("plain", "auto"):
+                if (name, precision) == ("plain", "auto") and not in_bf16(precision):
                     continue  # a script leaves torch's default
-                student = new_student(base, options.last_layers, options.rank)
+                dtype = "bfloat16" if in_bf16(precision) and name != "plain" else "float32"
+                student = new_student(base, options.last_layers, options.rank, dtype)
                 data = sample(student.prompt, options.pairs)
                 with matrix_precision(precision) as chosen:
-                    top = peak(student.lm.config.hidden_size, student.lm.config.intermediate_size)
+                    top = peak(student.lm.config.hidden_size, student.lm.config.intermediate_size, precision)
                     note = ""
                     if name == "plain":
-                        tokens, seconds = plain(student, data, config, options.steps)
+                        tokens, seconds = plain(student, data, config, options.steps, precision)
                     else:
                         kept = None
                         if name == "kept":
-                            started = time.perf_counter()
+                            started = clock()
                             identity = {"base": str(base), "numbers": chosen}
                             kept = keep_activations(student, data, Path(scratch) / chosen, identity, hidden=True)
-                            note = f"; keeping took {time.perf_counter() - started:.1f} s"
+                            note = f"; keeping took {clock() - started:.1f} s"
 
                         def make(rows: np.ndarray, s: Any = student, d: Any = data, k: Any = kept) -> Batch:
                             return make_batch(s, d, "pairs", rows, k)
 
-                        tokens, seconds = ours(student, data, config, options.steps, make)
+                        tokens, seconds = ours(student, data, config, options.steps, make, precision)
                     share = useful(student, name == "kept") * tokens / seconds / top
                 title = f"{name}, {chosen}"
                 found[title] = tokens / seconds
                 speed = f"{tokens / seconds:.0f} tokens/s, {share:.0%} of a peak of {top / 1e9:.0f} GFLOP/s"
                 print(f"{title}: {speed}{note}", flush=True)
-        plain_speed = found["plain, fp32"]
-        for title, speed in found.items():
-            print(f"ratio {title} / plain, fp32: {speed / plain_speed:.2f}")
+        for base_line in (title for title in found if title.startswith("plain")):
+            for title, speed in found.items():
+                print(f"ratio {title} / {base_line}: {speed / found[base_line]:.2f}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from data.errors import FlipkdError
 from data.schema import TRAINING_LOG, write_table
 from models.convert import converted, cut_identity
+from models.device import own_device
 from models.flipkd_student import QUERIES, SETTINGS
 from models.frozen import Activations
 from models.names import find_model
@@ -73,7 +74,8 @@ def train_job(job: dict[str, Any], write: bool = True) -> dict[str, Any]:
     dtype = "bfloat16" if autocast else "float32"
     torch.manual_seed(job["seed"])
     lm, tokenizer = load_base(Path(job["base"]), trust_remote_code=config.trust_remote_code, dtype=dtype)
-    student = build(lm, tokenizer, config)
+    # To its device at once: what lies below the adapters, and the warm-up, are computed before the training loop.
+    student = build(lm, tokenizer, config).to(own_device())
     data, dev = read_pairs(
         Path(job["filtered"]), Path(job["embeddings"]), student.prompt, calibrated=answer_share(config) > 0
     )

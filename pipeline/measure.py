@@ -17,6 +17,7 @@ import torch
 
 from data.schema import PAIRS, PREDICTIONS, write_table
 from models.convert import converted, cut_identity
+from models.device import own_device
 from models.names import find_model
 from models.precision import matrix_precision
 from models.student import load_base, restored
@@ -42,7 +43,7 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
     trusted = settings.trust_remote_code
     base = converted(found, context.models, settings.first_layers, trust_remote_code=trusted)
     lm, tokenizer = load_base(base, trust_remote_code=trusted, dtype="float32")
-    student = build(lm, tokenizer, settings)
+    student = build(lm, tokenizer, settings).to(own_device())
     scored = pl.scan_parquet(inputs["score"] / "scores.parquet").filter(
         pl.col("split").is_in(MEASURED) & pl.col("label").is_not_null()
     )

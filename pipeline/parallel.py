@@ -33,8 +33,13 @@ def train_on_processes(job: dict[str, Any], processes: int) -> dict[str, Any]:
     """Run a job of `pipeline.distill` on several processes of this machine, one a device where there are GPUs.
 
     Raises:
-        FlipkdError: what one of the processes said, or that they ended without a word.
+        FlipkdError: fewer GPUs than processes; what one of the processes said, or that they ended without a word.
     """
+    if 0 < (devices := torch.cuda.device_count()) < processes:
+        raise FlipkdError(
+            f"distill.processes is {processes}, and here {'is 1 GPU' if devices == 1 else f'are {devices} GPUs'}: "
+            f"each process takes one; set it to {devices} or less, or hide the GPUs (CUDA_VISIBLE_DEVICES=)"
+        )
     work = Path(job["work"])
     for name in (SUMMARY, ERROR, MEETING):
         (work / name).unlink(missing_ok=True)

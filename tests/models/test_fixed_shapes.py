@@ -9,7 +9,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
-from models.fixed_shapes import embed_fixed, rows_per_pass, setting, token_counts
+from models.fixed_shapes import TOKENS, embed_fixed, rows_per_pass, setting, token_counts
 from models.teacher import embed, load_teacher
 from tests.tiny import WORDS, tiny_teacher
 
@@ -56,7 +56,8 @@ def test_every_pass_has_its_lengths_shape(teacher: SentenceTransformer, monkeypa
     monkeypatch.setattr(teacher, "forward", forward)
     embed_fixed(teacher, TEXTS, batch_size=16)
     assert {length for _, length in shapes} == {8, 16, 24, 32, 40, 48, 56, 64}
-    assert all(rows == rows_per_pass(teacher, length, 16) == 128 // length for rows, length in shapes)
+    tokens = 16 * TOKENS[teacher.device.type]
+    assert all(rows == rows_per_pass(teacher, length, 16) == tokens // length for rows, length in shapes)
 
 
 def test_lengths_count_special_tokens_and_the_prompt_and_end_at_the_limit(teacher: SentenceTransformer) -> None:
@@ -105,4 +106,4 @@ def test_nothing(teacher: SentenceTransformer) -> None:
 
 
 def test_setting(teacher: SentenceTransformer, tmp_path: Path) -> None:
-    assert setting(teacher, 64) == "cpu-64"
+    assert setting(teacher, 64) == f"{teacher.device.type}-64"
