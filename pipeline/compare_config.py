@@ -37,7 +37,9 @@ class CompareConfig(Section):
     """Which students are compared, on what."""
 
     datasets: dict[Name, Dataset] = Field(min_length=1, description="By name.")
-    preset: Literal["paper", "sweep"] | None = Field(default=None, description="Variants that ship with flipkd.")
+    preset: Literal["paper", "readings", "sweep"] | None = Field(
+        default=None, description="Variants that ship with flipkd."
+    )
     variants: dict[Name, Changes] = Field(
         default={}, description="Further variants: dotted keys to values, `{}` for the config as it is."
     )

@@ -161,7 +161,7 @@ class DistillConfig(Section):
         "variants that differ in the terms for pairs alone go on from it, to the same student.",
         json_schema_extra=not_in_key(),
     )
-    epochs: float = Field(default=2.0, gt=0, le=100, description="Passes over the kept pairs.")
+    epochs: float = Field(default=3.0, gt=0, le=100, description="Passes over the kept pairs.")
     batch_pairs: Annotated[int, Field(ge=2)] = Field(default=16, description="Pairs per step: two prompts each.")
     batch_tokens: Annotated[int, Field(ge=16)] | None = Field(
         default=None,
@@ -176,6 +176,11 @@ class DistillConfig(Section):
     )
     learning_rate: float = Field(default=3e-4, gt=0, le=1, description="Peak learning rate.")
     warmup_ratio: Share = Field(default=0.06, description="Share of the steps that warm up; then linear decay.")
+    decay: Literal["together", "apart"] = Field(
+        default="apart",
+        description="`apart`: the learning rate warms up and decays over the texts alone, and again over the "
+        "pairs; `together`, once over both, and the pairs begin where the texts left it.",
+    )
     weight_decay: float = Field(default=0.0, ge=0, le=1, description="AdamW's weight decay.")
     max_grad_norm: float = Field(default=1.0, gt=0, description="Gradients are clipped to this norm.")
     clip: Literal["apart", "together"] = Field(

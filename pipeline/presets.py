@@ -20,7 +20,11 @@ PAPER: Variants = {
     "flip_no_mcl": {"distill.weights.mcl": 0},
     "flip_no_dist": {"distill.weights.dist": 0},
     "flip_no_filter": {"filter.enabled": False},
-    # The other way to read a vector from an LLM, trained by the same objective: as E5-Mistral and LLM2Vec do.
+}
+
+# The other way to read a vector from an LLM, trained by the same objective: as E5-Mistral and LLM2Vec do.
+READINGS: Variants = {
+    "flip": {},
     "flip_hidden_mean": {"distill.sites.read": "hidden"},
     "flip_hidden_last": {"distill.sites.read": "hidden", "distill.sites.pooling": "last"},
 }
@@ -52,7 +56,9 @@ SWEEP: Variants = {
     "no_warm_up": {"distill.warm_up.epochs": 0},
     "no_texts": {"distill.text_epochs": 0},
     "texts_16": {"distill.text_epochs": 16},
-    "epochs_3": {"distill.epochs": 3},
+    "epochs_1": {"distill.epochs": 1},
+    "epochs_5": {"distill.epochs": 5},
+    "decay_together": {"distill.decay": "together"},
     "all_layers": {"distill.lora.last_layers": None},
     "last_4_layers": {"distill.lora.last_layers": 4},
     # SmolLM2-135M has 30: the answer can be read before the last.
@@ -62,4 +68,4 @@ SWEEP: Variants = {
     "whole_model": {"distill.first_layers": None},
 }
 
-PRESETS: dict[str, Variants] = {"paper": PAPER, "sweep": SWEEP}
+PRESETS: dict[str, Variants] = {"paper": PAPER, "readings": READINGS, "sweep": SWEEP}

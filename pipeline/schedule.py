@@ -86,6 +86,14 @@ def _batches(data: PairData, config: DistillConfig, kind: str, seed: int, epoch:
     return length_batches(data.lengths(), config.batch_pairs, seed, epoch)
 
 
+def rate_share(step: int, config: DistillConfig, on_texts: int, on_pairs: int) -> float:
+    """Share of the peak learning rate for the update after `step` steps, in (0, 1]."""
+    total = on_texts + on_pairs
+    if config.decay == "apart":
+        step, total = (step, on_texts) if step < on_texts else (step - on_texts, on_pairs)
+    return linear_schedule(step, math.ceil(config.warmup_ratio * total), total)
+
+
 def linear_schedule(step: int, warm: int, total: int) -> float:
     """Share of the peak learning rate for the update after `step` steps: up over `warm` steps, then down to 0."""
     if step < warm:

@@ -25,7 +25,8 @@ PAIRS_ALONE = {
     "weights": {"ce", "mcl"},
     "balance": True,
     "sites": {"trains"},
-    "epochs": True,  # the schedule knows the number of steps, which stands in the key
+    "epochs": True,  # the learning rate knows the number of steps, which stands in the key
+    "decay": True,  # its steps stand there too
     "batch_pairs": True,
     "batch_tokens": True,
     "evaluations": True,
@@ -43,7 +44,7 @@ def text_passes_path(
 
     Args:
         root: folder of all such checkpoints. identity: of the base and its numbers, and the stage's version.
-        steps: on texts and on pairs; the learning rate depends on both.
+        steps: on texts and on pairs; the learning rate depends on both, unless it decays apart.
     """
     arrays = hashlib.sha256(json.dumps(data.texts).encode())
     for array in (data.vectors, data.begins):
@@ -53,7 +54,7 @@ def text_passes_path(
         "config": config.model_dump(mode="json", exclude=PAIRS_ALONE),  # type: ignore[arg-type]
         "data": arrays.hexdigest(),
         "seed": seed,
-        "steps": steps,
+        "steps": steps if config.decay == "together" else steps[:1],
     }
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
     return root / key / "checkpoint.safetensors"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
 from filelock import FileLock
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ from pipeline.activations import make_batch
 from pipeline.config import DistillConfig
 from pipeline.objective import pair_terms, shares, text_terms
 from pipeline.progress import progress
-from pipeline.schedule import linear_schedule, plan_work, steps
+from pipeline.schedule import plan_work, rate_share, steps
 from pipeline.training_data import PairData
 
 log = logging.getLogger("flipkd.distill")
@@ -81,6 +82,8 @@ def train(
     seed_everything(seed)
     # Layers above the last site take no part in a batch of texts.
     parallel = DistributedDataParallelKwargs(find_unused_parameters=True)
+    # Else the precision of the last training in this process, the teacher's, say, could not be changed any more.
+    AcceleratorState._reset_state()
     accelerator = Accelerator(mixed_precision="bf16" if autocast else "no", kwargs_handlers=[parallel])
     model = accelerator.prepare_model(student)
     parameters = [p for p in student.parameters() if p.requires_grad]
@@ -88,7 +91,6 @@ def train(
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     on_texts, on_pairs = steps(data, config, accelerator.num_processes, seed)
     total = on_texts + on_pairs
-    warm = math.ceil(config.warmup_ratio * total)
     # The pairs alone are measured: before them the decoder has learned nothing.
     evaluate_at = {on_texts + round(on_pairs * n / config.evaluations) for n in range(1, config.evaluations + 1)}
     checkpoint = work / "checkpoint.safetensors"
@@ -107,7 +109,7 @@ def train(
                 *(float(accelerator.clip_grad_norm_(group, config.max_grad_norm) or 0) for group in clipped)
             )
             _check_finite("gradient norm", norm, config, state.step + 1)
-            rate = config.learning_rate * linear_schedule(state.step, warm, total)
+            rate = config.learning_rate * rate_share(state.step, config, on_texts, on_pairs)
             _update(optimizer, rate)
             state.step += 1
             row: dict[str, Any] = {"step": state.step, "epoch": epoch, "loss": loss.item(), "learning_rate": rate}

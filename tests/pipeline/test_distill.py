@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from safetensors.numpy import load_file
 
 from data.errors import FlipkdError
@@ -158,6 +161,10 @@ def test_patience_stops_early(base: Path, tmp_path: Path):
     assert log["dev_decoder_auroc"].drop_nulls().len() < 12
 
 
+ONE_GPU = pytest.mark.skipif(torch.cuda.device_count() == 1, reason="each process takes a GPU")
+
+
+@ONE_GPU
 def test_two_processes_share_the_steps(undisturbed: tuple[Path, dict[str, Any]], base: Path, tmp_path: Path):
     summary = train_on_processes(job(tmp_path, base), 2)
     steps = undisturbed[1]["steps"]
@@ -167,6 +174,23 @@ def test_two_processes_share_the_steps(undisturbed: tuple[Path, dict[str, Any]],
     assert adapter(tmp_path).keys() == adapter(undisturbed[0]).keys()
 
 
+def test_more_processes_than_gpus_are_refused(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(FlipkdError, match=r"distill.processes is 2, and here is 1 GPU: .* set it to 1 or less"):
+        train_on_processes(job(tmp_path, base), 2)
+
+
+def test_the_precision_of_an_earlier_training_does_not_matter(
+    undisturbed: tuple[Path, dict[str, Any]], base: Path, tmp_path: Path
+):
+    """On a GPU the teacher's trainer leaves bf16 to the whole process."""
+    AcceleratorState._reset_state()
+    Accelerator(mixed_precision="bf16")
+    train_job(job(tmp_path, base))
+    assert training_log(tmp_path).equals(training_log(undisturbed[0]))
+
+
+@ONE_GPU
 def test_what_a_process_says_reaches_the_user(base: Path, tmp_path: Path):
     broken = job(tmp_path, base)
     pl.read_parquet(broken["filtered"]).with_columns(kept=pl.lit(value=False)).write_parquet(broken["filtered"])

@@ -10,7 +10,7 @@ import pytest
 
 from models.batching import length_batches
 from pipeline.config import DistillConfig
-from pipeline.schedule import Work, plan_work, steps
+from pipeline.schedule import Work, linear_schedule, plan_work, rate_share, steps
 from pipeline.training_data import PairData
 
 PAIRS, AROUND = 300, 11
@@ -87,3 +87,14 @@ def test_every_process_takes_as_many_steps(data: PairData, epochs: float, proces
         assert processes > 1 or counts.max() <= np.ceil(epochs)
         rounds = steps(data, asked, processes, seed)[1] / epochs
         assert epochs - 0.01 <= each[0][-1].epoch < epochs + 1 / rounds + 0.01
+
+
+def test_apart_the_rate_rises_and_falls_for_texts_and_again_for_pairs() -> None:
+    apart, together = (config(decay=decay, warmup_ratio=0.1) for decay in ("apart", "together"))
+    shares = [rate_share(step, apart, 20, 50) for step in range(70)]
+    assert shares[:20] == [linear_schedule(step, 2, 20) for step in range(20)]
+    assert shares[20:] == [linear_schedule(step, 5, 50) for step in range(50)]
+    assert (shares[2], shares[25], max(shares)) == (1, 1, 1)
+    once = [rate_share(step, together, 20, 50) for step in range(70)]
+    assert once == [linear_schedule(step, 7, 70) for step in range(70)]
+    assert [rate_share(step, apart, 0, 50) for step in range(50)] == shares[20:]

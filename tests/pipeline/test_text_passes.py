@@ -62,7 +62,8 @@ def test_a_variant_goes_on_from_anothers_passes_to_the_same_student(
     "changes",
     [
         {"contrastive": "arccse"}, {"margins": {"positive": 0.0}}, {"soft_targets": 0.0}, {"balance": "scale"},
-        {"sites": {"trains": "encoder"}}, {"evaluations": 1}, {"weights": {"ce": 2.0}},
+        {"sites": {"trains": "encoder"}}, {"evaluations": 1}, {"weights": {"ce": 2.0}}, {"epochs": 1},
+        {"batch_pairs": 4},
     ],
 )  # fmt: skip
 def test_what_concerns_pairs_alone_is_shared(base: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
@@ -73,7 +74,8 @@ def test_what_concerns_pairs_alone_is_shared(base: Path, tmp_path: Path, changes
 @pytest.mark.parametrize(
     "changes",
     [
-        {"learning_rate": 1e-3}, {"epochs": 1}, {"text_epochs": 1}, {"weights": {"dist": 0.5}}, {"max_length": 6},
+        {"learning_rate": 1e-3}, {"decay": "together"}, {"text_epochs": 1}, {"weights": {"dist": 0.5}},
+        {"max_length": 6},
         {"dist_temperature": 0.1}, {"max_grad_norm": 0.5}, {"clip": "together"}, {"warm_up": {"epochs": 1}},
         {"sites": {"modules": ["v_proj"]}}, {"lora": {"rank": 4}}, {"batch_texts": 8}, {"weight_decay": 0.1},
     ],
@@ -81,6 +83,11 @@ def test_what_concerns_pairs_alone_is_shared(base: Path, tmp_path: Path, changes
 def test_what_reaches_the_texts_is_not(base: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
     train_job(job(tmp_path, base))
     assert train_job(job(tmp_path, base, **changes))["steps_taken_over"] == 0
+
+
+def test_where_the_rate_decays_once_the_number_of_pairs_reaches_the_texts(base: Path, tmp_path: Path) -> None:
+    train_job(job(tmp_path, base, decay="together"))
+    assert train_job(job(tmp_path, base, decay="together", epochs=1))["steps_taken_over"] == 0
 
 
 def test_another_seed_or_teacher_makes_its_own(base: Path, tmp_path: Path) -> None:
