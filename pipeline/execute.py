@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import shutil
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -134,4 +135,6 @@ def installed_packages() -> dict[str, str]:
 
 def machine() -> dict[str, Any]:
     """What the numbers may depend on besides versions; no host name, no environment value."""
-    return {"python": platform.python_version(), "processor": platform.machine(), "cores": os.cpu_count()}
+    found = {"python": platform.python_version(), "processor": platform.machine(), "cores": os.cpu_count()}
+    torch = sys.modules.get("torch")  # a stage that computes has imported it
+    return found | {"gpu": torch.cuda.get_device_name()} if torch and torch.cuda.is_available() else found
