@@ -41,9 +41,9 @@ def quiet_prefect() -> Iterator[None]:
         with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: HEARTBEAT_SECONDS}), tags(TAG):
             yield
         return
-    from flows.embedded import DeafServer
+    from flows.embedded import BoundServer
 
-    DeafServer()
+    BoundServer()
     log.info("starting the flow (the first time on a machine this takes up to half a minute)")
     # Nobody watches the embedded server's heartbeats, and each run waits about a second for the last one.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):

@@ -41,14 +41,12 @@ def test_no_process_outlives_the_comparison(tmp_path: Path, number: signal.Signa
         assert time.monotonic() < deadline, (tmp_path / "log").read_text("utf-8")
         time.sleep(0.1)
     below = psutil.Process(run.pid).children(recursive=True)
-    (server,) = [one for one in below if "uvicorn" in one.cmdline()]
+    assert any("uvicorn" in one.cmdline() for one in below)
     if to_all:
         os.killpg(run.pid, number)
     else:
         run.send_signal(number)
     assert run.wait(20) == (130 if number == signal.SIGINT else -number)
-    if number == signal.SIGKILL and not to_all:  # the embedded server is Prefect's, and does not notice
-        server.kill()
     _, alive = psutil.wait_procs(below, timeout=20)
     assert not alive
     said = (tmp_path / "log").read_text("utf-8")
