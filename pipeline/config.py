@@ -124,6 +124,14 @@ class PrepareConfig(Section):
         default="reject", description="What becomes of one pair of texts that carries both labels."
     )
     max_rejected: Share = Field(default=0.1, description="A larger share of rejected rows is an error.")
+    label_share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="For experiments: only this share of the labelled training pairs keeps its label, the others "
+        "go on as unlabelled pairs, to see what the teacher makes up for. dev and test stay as they are.",
+        json_schema_extra=in_key_if_set(),
+    )
     label_noise: float = Field(
         default=0.0,
         ge=0,

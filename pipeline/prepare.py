@@ -1,7 +1,7 @@
 """`prepare`: raw files to `pairs.parquet`, `rejects.parquet` and, from utterances, `utterances.parquet`.
 
-With `prepare.label_noise`, for experiments, some labels of train are wrong on purpose, and `label_noise.parquet`
-says which.
+For experiments, some labels of train are taken away (`prepare.label_share`), or wrong on purpose
+(`prepare.label_noise`), and `label_noise.parquet` says which of them are wrong.
 
 Every row of a raw file ends in exactly one place: a row of a pairs file in pairs or in rejects, an utterance in
 utterances or in rejects. That is counted and checked. A built pair's source and row are those of its first text.
@@ -36,7 +36,7 @@ from pipeline.prepare_checks import (
     check_splits,
     summarise,
 )
-from pipeline.prepare_noise import flip_labels
+from pipeline.prepare_noise import change_labels, changes_labels, count_changes
 from pipeline.prepare_rows import (
     REFUSED,
     Gathered,
@@ -59,7 +59,8 @@ def run(config: PrepareConfig, inputs: Mapping[str, Path], out: Path, context: C
 
     Returns:
         Counts: `rows` (read, where they went), `rejected` by reason, `contradictions` (pairs with two labels,
-        texts with two ids), `splits`, `sources`, mean characters; with `prepare.label_noise` also `label_noise`.
+        texts with two ids), `splits`, `sources`, mean characters; with `prepare.label_share` or
+        `prepare.label_noise` also `label_share`, `label_noise`.
 
     Raises:
         FlipkdError: a file cannot be read or lacks a column, too many rows were rejected, given splits leak, or
@@ -119,12 +120,9 @@ def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, fold
 
     splits = np.full(gathered.pairs.height, -1, np.int8)
     splits[taken.to_numpy()] = pairs["split"].to_physical().to_numpy()
-    noise = None
-    if config.label_noise:
-        characters = write_pairs(gathered, splits, built, folder / "clean.parquet")
-        noise = flip_labels(folder / "clean.parquet", out, config.label_noise, seed)
-    else:
-        characters = write_pairs(gathered, splits, built, out / "pairs.parquet")
+    given = (folder if changes_labels(config) else out) / "pairs.parquet"
+    characters = write_pairs(gathered, splits, built, given)
+    changes = change_labels(config, given, out, seed)
     write_rejects(gathered, refused, out / "rejects.parquet")
     if _has_utterances(config):
         write_table(utterances.select(UTTERANCES.names).to_arrow(), out / "utterances.parquet", UTTERANCES)
@@ -141,15 +139,7 @@ def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, fold
         "utterances": contradictions(gathered.utterances, key="key", verdict="id"),
     }
     summary = summarise(config, everything, utterances, rejects, rows, double)
-    if noise is not None:
-        summary["label_noise"] = noise
-        moved = int(noise["to_positive"] - noise["to_negative"])
-        summary["splits"]["train"]["positive"] += moved
-        summary["splits"]["train"]["negative"] -= moved
-        log.warning(
-            "%d of %d labels of train are wrong on purpose (`prepare.label_noise`): a student of this run is for "
-            "experiments alone", noise["flipped"], noise["labelled"],
-        )  # fmt: skip
+    summary |= count_changes(changes, summary["splits"]["train"])
     summary["mean_characters"] = round(characters / (2 * everything.height), 1)
     log.info("%d rows read: %d pairs, %d utterances, %d rejected; %d pairs built", *rows.values())
     for reason, count in summary["rejected"].items():

@@ -1,8 +1,12 @@
-"""Wrong labels on purpose, for experiments that ask what the filter finds of them (`prepare.label_noise`)."""
+"""Labels of train changed on purpose, for experiments that ask what the filter and the teacher make up for.
+
+`prepare.label_noise` turns some round, `prepare.label_share` takes some away.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -12,8 +16,62 @@ import pyarrow.parquet as pq
 from data.errors import FlipkdError
 from data.schema import LABEL_NOISE, PAIRS, ROW_GROUP_ROWS, write_table, write_tables
 from data.texts import stable_number
+from pipeline.config import PrepareConfig
+
+log = logging.getLogger("flipkd.prepare")
 
 LABEL = PAIRS.get_field_index("label")
+
+
+Changes = dict[str, dict[str, int | float]]
+
+
+def changes_labels(config: PrepareConfig) -> bool:
+    """Whether the labels of train are changed on purpose."""
+    return config.label_share < 1 or config.label_noise > 0
+
+
+def change_labels(config: PrepareConfig, given: Path, out: Path, seed: int) -> Changes:
+    """Write `pairs.parquet` with the labels that are wanted; nothing, where they stay as they are.
+
+    Args:
+        given: the pairs as they are, in another folder than `out`, if `changes_labels`.
+
+    Returns:
+        What `hide_labels` and `flip_labels` say, as `label_share` and `label_noise`.
+
+    Raises:
+        FlipkdError: train then lacks a class.
+    """
+    changes: Changes = {}
+    if config.label_share < 1:
+        path = given.with_name("labelled.parquet") if config.label_noise else out / "pairs.parquet"
+        changes["label_share"] = hide_labels(given, path, config.label_share, seed)
+        given = path
+    if config.label_noise:
+        changes["label_noise"] = flip_labels(given, out, config.label_noise, seed)
+    return changes
+
+
+def count_changes(changes: Changes, train: dict[str, int]) -> Changes:
+    """Bring the counts of train's `positive`, `negative` and `unlabelled` pairs up to date, and warn."""
+    if hidden := changes.get("label_share"):
+        train["positive"] -= int(hidden["positive"])
+        train["negative"] -= int(hidden["negative"])
+        train["unlabelled"] += int(hidden["hidden"])
+        log.warning(
+            "%d of %d labels of train are left out on purpose (`prepare.label_share`)",
+            hidden["hidden"], hidden["labelled"],
+        )  # fmt: skip
+    if noise := changes.get("label_noise"):
+        moved = int(noise["to_positive"] - noise["to_negative"])
+        train["positive"] += moved
+        train["negative"] -= moved
+        log.warning(
+            "%d of %d labels of train are wrong on purpose (`prepare.label_noise`): a student of this run is for "
+            "experiments alone", noise["flipped"], noise["labelled"],
+        )  # fmt: skip
+    return changes
 
 
 def flip_labels(clean: Path, out: Path, share: float, seed: int) -> dict[str, int | float]:
@@ -30,18 +88,12 @@ def flip_labels(clean: Path, out: Path, share: float, seed: int) -> dict[str, in
     Raises:
         FlipkdError: train then lacks a class.
     """
-    candidates = _candidates(clean)
+    candidates = _labelled(clean)
     flipped = chosen(candidates["pair_id"].to_list(), share, seed)
     noise = candidates.filter(pl.col("pair_id").is_in(flipped))
-
-    def tables() -> Iterator[pa.Table]:
-        with pq.ParquetFile(clean) as file:
-            for batch in file.iter_batches(ROW_GROUP_ROWS):
-                yield _flipped(pa.table(batch), flipped)
-
-    write_tables(tables(), out / "pairs.parquet", PAIRS)
+    _write_changed(clean, out / "pairs.parquet", flipped, 1 - pl.col("label"))
     write_table(noise.to_arrow(), out / "label_noise.parquet", LABEL_NOISE)
-    _check_classes(out / "pairs.parquet", share)
+    _check_classes(out / "pairs.parquet", f"prepare.label_noise: with {share:g} of them flipped", "lower it")
     to_negative = int((noise["label"] == 1).sum())
     return {
         "share": share,
@@ -52,8 +104,37 @@ def flip_labels(clean: Path, out: Path, share: float, seed: int) -> dict[str, in
     }
 
 
-def chosen(pair_ids: list[str], share: float, seed: int) -> list[str]:
-    """Which pairs are flipped: the first round(share n) in the order of a hash of seed and id.
+def hide_labels(clean: Path, path: Path, share: float, seed: int) -> dict[str, int | float]:
+    """Write the pairs with the labels of a share of the labelled training pairs alone; the others have none.
+
+    Args:
+        clean: the pairs as they are, with the columns of `pairs.parquet`.
+        path: the file to write.
+        share: whose labels stay, in (0, 1).
+
+    Returns:
+        `share`; `labelled`, the pairs it is a share of; `hidden`, and of those `positive` and `negative`.
+
+    Raises:
+        FlipkdError: train then lacks a class.
+    """
+    candidates = _labelled(clean)
+    stay = chosen(candidates["pair_id"].to_list(), share, seed, "label share")
+    hidden = candidates.filter(~pl.col("pair_id").is_in(stay))
+    _write_changed(clean, path, hidden["pair_id"].to_list(), pl.lit(None))
+    _check_classes(path, f"prepare.label_share: with {share:g} of them", "raise it")
+    positive = int((hidden["label"] == 1).sum())
+    return {
+        "share": share,
+        "labelled": candidates.height,
+        "hidden": hidden.height,
+        "positive": positive,
+        "negative": hidden.height - positive,
+    }
+
+
+def chosen(pair_ids: list[str], share: float, seed: int, purpose: str = "label noise") -> list[str]:
+    """Which pairs are chosen: the first round(share n) in the order of a hash of purpose, seed and id.
 
     So those of a smaller share are among those of a larger one, and rows that come later replace few of them:
     those near the end of the order.
@@ -61,11 +142,11 @@ def chosen(pair_ids: list[str], share: float, seed: int) -> list[str]:
     Args:
         pair_ids: n distinct ids, in any order.
     """
-    in_order = sorted(pair_ids, key=lambda pair_id: (stable_number("label noise", seed, pair_id), pair_id))
+    in_order = sorted(pair_ids, key=lambda pair_id: (stable_number(purpose, seed, pair_id), pair_id))
     return in_order[: round(share * len(in_order))]
 
 
-def _candidates(pairs: Path) -> pl.DataFrame:
+def _labelled(pairs: Path) -> pl.DataFrame:
     """`pair_id` and `label` of the labelled training pairs.
 
     A pair that stands there with both labels (`prepare.contradictions: keep`) has no right one to turn round.
@@ -74,18 +155,23 @@ def _candidates(pairs: Path) -> pl.DataFrame:
     return rows.select("pair_id", "label").unique("pair_id", keep="none", maintain_order=True).collect()
 
 
-def _flipped(table: pa.Table, flipped: list[str]) -> pa.Table:
-    wrong = pl.col("pair_id").is_in(flipped)
-    labels = pl.DataFrame(table.select(["pair_id", "label"])).select(
-        pl.when(wrong).then(1 - pl.col("label")).otherwise(pl.col("label")).cast(pl.Int8)
-    )
-    return table.set_column(LABEL, PAIRS.field(LABEL), labels.to_series().to_arrow())
+def _write_changed(pairs: Path, path: Path, pair_ids: Collection[str], label: pl.Expr) -> None:
+    """Write the pairs with another label for some of them."""
+
+    def tables() -> Iterator[pa.Table]:
+        with pq.ParquetFile(pairs) as file:
+            for batch in file.iter_batches(ROW_GROUP_ROWS):
+                table = pa.table(batch)
+                changed = pl.when(pl.col("pair_id").is_in(pair_ids)).then(label).otherwise(pl.col("label"))
+                labels = pl.DataFrame(table.select(["pair_id", "label"])).select(changed.cast(pl.Int8))
+                yield table.set_column(LABEL, PAIRS.field(LABEL), labels.to_series().to_arrow())
+
+    write_tables(tables(), path, PAIRS)
 
 
-def _check_classes(pairs: Path, share: float) -> None:
+def _check_classes(pairs: Path, what: str, remedy: str) -> None:
     rows = pl.scan_parquet(pairs).filter(pl.col("split") == "train").select("label").drop_nulls()
-    if rows.collect()["label"].n_unique() == 1:
-        raise FlipkdError(
-            f"prepare.label_noise: with {share:g} of them flipped, all labelled training pairs have one label; "
-            "lower it or give more pairs"
-        )
+    labels = rows.collect()["label"].n_unique()
+    if labels < 2:
+        left = "all labelled training pairs have one label" if labels else "no training pair has a label"
+        raise FlipkdError(f"{what}, {left}; {remedy} or give more pairs")

@@ -1,4 +1,4 @@
-"""Labels flipped on purpose: which, how many, and that nothing else changes."""
+"""Labels flipped or taken away on purpose: which, how many, and that nothing else changes."""
 
 from __future__ import annotations
 
@@ -130,6 +130,60 @@ def test_what_leaves_one_class_is_refused(tmp_path: Path) -> None:
         prepared(tmp_path, {"path": path, "split_column": "split"}, label_noise=0.5)
 
 
+def test_labels_are_taken_from_train_alone_and_the_rest_is_as_it_was(tmp_path: Path) -> None:
+    file = {"path": write(tmp_path, [*good(200), *UNLABELLED])}
+    _, full, _ = prepared(tmp_path, file)
+    found = {share: prepared(tmp_path, file, label_share=share) for share in (0.25, 0.5)}
+    columns = [name for name in full if name != "label"]
+    candidates = (full["split"] == "train") & full["label"].notna()
+    for share, (summary, pairs, _) in found.items():
+        pd.testing.assert_frame_equal(pairs[columns], full[columns])
+        hidden = pairs["label"].isna() & full["label"].notna()
+        assert set(pairs["split"][hidden]) == {"train"}
+        assert (candidates & ~hidden).sum() == round(share * candidates.sum()) > 0
+        assert (
+            pairs["label"][~hidden & full["label"].notna()] == full["label"][full["label"].notna() & ~hidden]
+        ).all()
+        positive = int((full["label"][hidden] == 1).sum())
+        assert summary["label_share"] == {
+            "share": share,
+            "labelled": candidates.sum(),
+            "hidden": hidden.sum(),
+            "positive": positive,
+            "negative": hidden.sum() - positive,
+        }
+        train = pairs[pairs["split"] == "train"]["label"]
+        counts = summary["splits"]["train"]
+        assert (counts["positive"], counts["negative"]) == ((train == 1).sum(), (train == 0).sum())
+        assert counts["unlabelled"] == train.isna().sum()
+    small, large = (set(pairs["pair_id"][pairs["label"].notna()]) for _, pairs, _ in found.values())
+    assert small < large
+
+
+def test_with_both_the_noise_is_a_share_of_the_labels_that_stay(tmp_path: Path) -> None:
+    file = {"path": write(tmp_path, good(200))}
+    summary, pairs, _ = prepared(tmp_path, file, label_share=0.5, label_noise=0.2)
+    hidden, noise = summary["label_share"], summary["label_noise"]
+    assert noise["labelled"] == hidden["labelled"] - hidden["hidden"]
+    assert noise["flipped"] == round(0.2 * noise["labelled"])
+    train = pairs[pairs["split"] == "train"]["label"]
+    counts = summary["splits"]["train"]
+    assert (counts["positive"], counts["negative"]) == ((train == 1).sum(), (train == 0).sum())
+    flipped = pd.read_parquet(tmp_path / "out" / "label_noise.parquet")
+    assert pairs.set_index("pair_id")["label"][flipped["pair_id"]].notna().all()
+
+
+def test_a_label_share_that_leaves_one_class_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FlipkdError, match=r"prepare\.label_share: with 0\.001 of them, no .*; raise it"):
+        prepared(tmp_path, {"path": write(tmp_path, good(200))}, label_share=0.001)
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 0, 1.5, True, "much"])
+def test_a_label_share_that_is_none(wrong: object) -> None:
+    with pytest.raises(ValidationError, match="label_share"):
+        PrepareConfig.model_validate({"inputs": [{"kind": "pairs", "path": "x.csv"}], "label_share": wrong})
+
+
 @pytest.mark.parametrize("wrong", [-0.1, 1, 1.5, True, "much"])
 def test_a_share_that_is_none(wrong: object) -> None:
     with pytest.raises(ValidationError, match="label_noise"):
@@ -140,6 +194,8 @@ def test_a_share_that_is_none(wrong: object) -> None:
 def test_the_key_knows_of_it_only_where_it_is_set(file: Any) -> None:
     assert "label_noise" not in key_config(PrepareConfig(inputs=[file]))
     assert key_config(PrepareConfig(inputs=[file], label_noise=0.1))["label_noise"] == 0.1
+    assert "label_share" not in key_config(PrepareConfig(inputs=[file]))
+    assert key_config(PrepareConfig(inputs=[file], label_share=0.5))["label_share"] == 0.5
 
 
 @settings(max_examples=50, deadline=None)
