@@ -40,8 +40,9 @@ class Activations:
         columns: site to its columns in `pooled`.
         pooled: (texts, columns), float32: each site's input, pooled over the text alone. None without sites.
         hidden: (tokens, width), float32: the prompts' hidden states at the cut, one prompt after the other; first
-            the pairs in order (a, b), then in order (b, a). None where nothing lies below the cut.
-        starts: where each prompt begins in `hidden`, (2 pairs + 1,).
+            the pairs in order (a, b), then in order (b, a), then each text that stands in no pair, alone. None
+            where nothing lies below the cut.
+        starts: where each prompt begins in `hidden`, (2 pairs + loose texts + 1,).
     """
 
     columns: dict[str, slice]
@@ -115,6 +116,8 @@ def write_activations(
 ) -> None:
     """Run every text, and every pair in both orders, through the untouched model once, and keep what it computes.
 
+    A text that stands in no pair is a prompt of its own.
+
     The folder appears when it is complete.
 
     Args:
@@ -133,13 +136,13 @@ def write_activations(
     lm.eval()
     if sites:
         _write_pooled(lm, prompt, sites, pooling, texts, temporary / POOLED, batch_tokens, advance)
-    prompts = [*zip(first, second, strict=True), *zip(second, first, strict=True)]
-    lengths = [len(prompt.pair([], [])) + len(texts[a]) + len(texts[b]) for a, b in prompts]
-    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    pairs = [*zip(first, second, strict=True), *zip(second, first, strict=True)]
+    loose = np.setdiff1d(np.arange(len(texts)), np.concatenate([first, second]))
+    prompts = [*(prompt.pair(texts[a], texts[b]) for a, b in pairs), *(prompt.alone(texts[i]) for i in loose)]
+    starts = np.concatenate([[0], np.cumsum([len(ids) for ids in prompts])]).astype(np.int64)
     np.save(temporary / STARTS, starts, allow_pickle=False)
     if keep_hidden and cut > 0:
-        pairs = [(texts[a], texts[b]) for a, b in prompts]
-        _write_hidden(lm, prompt, f"{blocks}.{cut}", pairs, starts, temporary / HIDDEN, batch_tokens, advance)
+        _write_hidden(lm, prompt, f"{blocks}.{cut}", prompts, starts, temporary / HIDDEN, batch_tokens, advance)
     shutil.rmtree(folder, ignore_errors=True)
     temporary.replace(folder)
 
@@ -172,7 +175,7 @@ def _write_hidden(
     lm: Any,
     prompt: PairPrompt,
     block: str,
-    pairs: Sequence[tuple[list[int], list[int]]],
+    prompts: Sequence[list[int]],
     starts: np.ndarray,
     path: Path,
     batch_tokens: int,
@@ -181,7 +184,7 @@ def _write_hidden(
     hidden = create_array(path, (int(starts[-1]), lm.get_input_embeddings().weight.shape[1]))
     with _inputs(lm, [block], stop_at=block) as seen:
         for rows in token_batches(np.diff(starts).tolist(), batch_tokens):
-            _forward(lm, prompt, [prompt.pair(*pairs[i]) for i in rows], advance)
+            _forward(lm, prompt, [prompts[i] for i in rows], advance)
             states = seen[block].float().cpu().numpy()
             for row, number in enumerate(rows):
                 begin, end = starts[number], starts[number + 1]

@@ -53,6 +53,7 @@ def keep_activations(
             total = sum(map(len, map(prompt.alone, data.texts)))
             if hidden and student.cut:
                 total += 2 * (sum(data.lengths()) + len(prompt.pair([], [])) * len(data.first))
+                total += sum(len(prompt.alone(data.texts[i])) for i in data.loose)
             with progress("activations below the adapters", total, "tokens") as advance:
                 write_activations(
                     base,

@@ -155,6 +155,12 @@ class DistillConfig(Section):
         "teacher's similarity matrix of each batch. Part of L_dist; 0 for none.",
     )
     batch_texts: Annotated[int, Field(ge=2)] = Field(default=64, description="Texts per step of those passes.")
+    texts: Literal["kept", "train"] = Field(
+        default="kept",
+        description="What warm_up and text_epochs read: the texts of the kept pairs, or of all pairs of `train`, "
+        "also of those that the filter dropped or left uncertain: a text needs no label.",
+        json_schema_extra=in_key_if_set(),
+    )
     keep_text_passes: bool = Field(
         default=True,
         description="Keep the training's state after those passes in the store (three times the adapter's size): "

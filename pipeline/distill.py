@@ -77,7 +77,12 @@ def train_job(job: dict[str, Any], write: bool = True) -> dict[str, Any]:
     # To its device at once: what lies below the adapters, and the warm-up, are computed before the training loop.
     student = build(lm, tokenizer, config).to(own_device())
     data, dev = read_pairs(
-        Path(job["filtered"]), Path(job["embeddings"]), student.prompt, calibrated=answer_share(config) > 0
+        Path(job["filtered"]),
+        Path(job["embeddings"]),
+        student.prompt,
+        calibrated=answer_share(config) > 0,
+        # A baseline never reads texts alone.
+        all_texts=config.texts == "train" and config.objective == "flip",
     )
     with matrix_precision(config.precision) as precision:
         log.info(

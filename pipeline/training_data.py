@@ -24,7 +24,7 @@ class PairData:
     Attributes:
         first, second: rows of `texts` and `vectors` for text_a and text_b, (n,).
         targets: 0 or 1, (n,).
-        texts: token ids of every distinct text.
+        texts: token ids of every distinct text; some may stand in no pair, and are read alone.
         vectors: the teacher's unit vectors of the same texts, (texts, dimension), float32.
         probabilities: the teacher's probability that a pair matches, (n,), float32; None where nobody asks.
         around: tokens of a pair's prompt besides its two texts.
@@ -40,11 +40,20 @@ class PairData:
 
     @cached_property
     def begins(self) -> np.ndarray:
-        """For each text a prompt that begins with it, (texts,): pair i is prompt i, turned round n + i."""
-        found = np.full(len(self.texts), -1)
+        """For each text a prompt that begins with it, (texts,): pair i is prompt i, turned round n + i.
+
+        The j-th of the texts that stand in no pair is prompt 2 n + j, alone.
+        """
+        found = np.zeros(len(self.texts), np.int64)
         found[self.second] = len(self.first) + np.arange(len(self.second))
         found[self.first] = np.arange(len(self.first))
+        found[self.loose] = 2 * len(self.first) + np.arange(len(self.loose))
         return found
+
+    @cached_property
+    def loose(self) -> np.ndarray:
+        """Rows of the texts that stand in no pair."""
+        return np.setdiff1d(np.arange(len(self.texts)), np.concatenate([self.first, self.second]))
 
     def lengths(self) -> list[int]:
         """Tokens of both texts of each pair."""
@@ -61,12 +70,13 @@ class PairData:
 
 
 def read_pairs(
-    filtered: Path, embeddings: Path, prompt: PairPrompt, *, calibrated: bool = False
+    filtered: Path, embeddings: Path, prompt: PairPrompt, *, calibrated: bool = False, all_texts: bool = False
 ) -> tuple[PairData, PairData]:
     """The kept pairs of train, and the labelled pairs of dev (all of them: the filter never touches a measure).
 
     Args:
         calibrated: train's pairs get the teacher's probabilities, for soft targets.
+        all_texts: train's data hold the texts of its other pairs too.
 
     Raises:
         FlipkdError: train has no kept pair, or dev not both labels.
@@ -83,7 +93,7 @@ def read_pairs(
         raise FlipkdError(
             f"{filtered}: dev needs pairs of both labels to choose the best adapter; add labelled dev pairs"
         )
-    data = pair_data(train, "target", embeddings, prompt)
+    data = pair_data(train, "target", embeddings, prompt, rows.filter(split="train") if all_texts else None)
     if calibrated:
         data = replace(data, probabilities=_probabilities(rows.filter(split="train"), dev))
     return data, pair_data(dev, "label", embeddings, prompt)
@@ -102,8 +112,12 @@ def _probabilities(train: pl.DataFrame, dev: pl.DataFrame) -> np.ndarray:
     return calibrate(fitted, train.filter("kept")["teacher_score"].to_numpy()).astype(np.float32)
 
 
-def pair_data(rows: pl.DataFrame, target: str, embeddings: Path, prompt: PairPrompt) -> PairData:
-    used = pl.concat([rows["text_a_id"], rows["text_b_id"]]).unique().sort()
+def pair_data(
+    rows: pl.DataFrame, target: str, embeddings: Path, prompt: PairPrompt, texts_of: pl.DataFrame | None = None
+) -> PairData:
+    """Some pairs, with their texts, or those of more pairs, `texts_of`."""
+    named = rows if texts_of is None else texts_of
+    used = pl.concat([named["text_a_id"], named["text_b_id"]]).unique().sort()
     table = pl.scan_parquet(embeddings).filter(pl.col("text_id").is_in(used.implode())).sort("text_id").collect()
     if table.height != len(used):
         raise FlipkdError(f"{embeddings}: holds {table.height} of the {len(used)} texts that the pairs name")

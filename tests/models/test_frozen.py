@@ -13,7 +13,8 @@ from models.frozen import Activations, read_activations, token_batches, write_ac
 from models.student import Batch, Student, StudentSpec, build_student, load_base, pair_batch, text_batch
 from tests.tiny import tiny_student
 
-TEXTS = ["lost my card", "the card is frozen, what now", "fever", "what dose for a child of two", "same text"]
+PAIRED = ["lost my card", "the card is frozen, what now", "fever", "what dose for a child of two", "same text"]
+TEXTS = [*PAIRED, "stands in no pair"]
 FIRST, SECOND = np.array([0, 2, 4, 1]), np.array([1, 3, 0, 3])
 
 
@@ -99,6 +100,15 @@ def test_texts_are_beginnings_of_prompts(base: Path, tmp_path: Path) -> None:
     batch = text_batch(student.prompt, [texts[0], texts[3]])
     given = with_kept(student, batch, kept, [0, len(FIRST) + 1], [0, 3])  # 0 begins pair 0, 3 the turned pair 1
     torch.testing.assert_close(student(given)[0], student(batch)[0], rtol=1e-4, atol=1e-6)
+
+
+def test_a_text_in_no_pair_is_a_prompt_of_its_own(base: Path, tmp_path: Path) -> None:
+    student = student_of(base)
+    texts, kept = kept_of(student, tmp_path / "kept")
+    batch = text_batch(student.prompt, [texts[5], texts[2]])
+    given = with_kept(student, batch, kept, [2 * len(FIRST), 1], [5, 2])
+    torch.testing.assert_close(student(given)[0], student(batch)[0], rtol=1e-4, atol=1e-6)
+    assert kept.starts[-1] - kept.starts[-2] == len(student.prompt.alone(texts[5]))
 
 
 def test_pooled_inputs_times_a_are_the_encoder_while_b_is_zero(base: Path, tmp_path: Path) -> None:

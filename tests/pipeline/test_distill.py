@@ -223,6 +223,26 @@ def test_a_divided_batch_trains_the_same_student(base: Path, tmp_path: Path):
     assert all(np.allclose(found[name], a, atol=3e-3) for name, a in adapter(tmp_path / "whole").items())
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_texts_of_dropped_pairs_teach_the_encoder_too(base: Path, tmp_path: Path, keep: bool):
+    given: dict[str, Any] = {"lora": {"rank": 8, "alpha": 16, "last_layers": 1}, "keep_activations": keep}
+    found = {}
+    for texts in ("kept", "train"):
+        one = job(tmp_path / texts, base, **given, epochs=1, texts=texts)
+        frame = pl.read_parquet(one["filtered"])
+        few = frame.with_columns(kept=(pl.col("text_a_id") % 4 == 0) & (pl.col("text_b_id") % 4 == 0))
+        few.write_parquet(one["filtered"])
+        summary = train_job(one)
+        found[texts] = summary
+        kept = few.filter("kept", split="train")
+        read = few.filter(split="train") if texts == "train" else kept
+        distinct = len({*read["text_a_id"], *read["text_b_id"]})
+        log = pl.read_parquet(tmp_path / texts / "out" / "training_log.parquet")
+        assert log["ce"].null_count() == 2 * -(-distinct // 16)
+        assert summary["pairs"] == kept.height
+    assert found["train"]["dev_encoder_auroc"] > found["kept"]["dev_encoder_auroc"]
+
+
 @pytest.mark.parametrize("sites", [{"pooling": "attention"}, {"pooling": "attention", "last_layers": 1}])
 def test_stopped_and_resumed_with_queries_and_a_budget_equals_undisturbed(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sites: dict[str, Any]

@@ -90,3 +90,29 @@ def test_without_labels_in_train_the_probabilities_are_calibrated_on_dev(prompt:
     kept = frame.filter((pl.col("split") == "train") & pl.col("kept"))
     assert data.probabilities is not None
     np.testing.assert_allclose(data.probabilities, calibrate(fitted, kept["teacher_score"].to_numpy()), atol=1e-6)
+
+
+def test_texts_of_pairs_that_are_not_kept_are_read_alone(prompt: PairPrompt, tmp_path: Path):
+    filtered, embeddings, frame = write(tmp_path, [0] * 90 + [None] * 20 + [0] * 10)
+    frame = frame.with_columns(kept=pl.col("kept") & (pl.col("text_a_id") % 5 == 0))
+    frame.write_parquet(filtered)
+    kept, dev = read_pairs(filtered, embeddings, prompt)
+    data, same_dev = read_pairs(filtered, embeddings, prompt, all_texts=True)
+    assert len(kept.loose) == 0
+    assert same_dev.texts == dev.texts
+    train = frame.filter(split="train")
+    ids = sorted({*train["text_a_id"], *train["text_b_id"]})
+    assert len(data.texts) == len(ids) > len(kept.texts)
+    table = pl.read_parquet(embeddings).filter(pl.col("text_id").is_in(ids)).sort("text_id")
+    assert data.texts == prompt.texts(table["text"].to_list())
+    assert np.array_equal(data.vectors, table["embedding"].to_numpy())
+    # The same pairs of the same texts as without.
+    assert [data.texts[i] for i in data.first] == [kept.texts[i] for i in kept.first]
+    assert [data.texts[i] for i in data.second] == [kept.texts[i] for i in kept.second]
+    assert set(data.loose) == set(range(len(ids))) - {*data.first, *data.second}
+    n = len(data.first)
+    for row, begins in enumerate(data.begins):
+        if row in data.loose:
+            assert begins == 2 * n + data.loose.tolist().index(row)
+        else:
+            assert row == (data.first[begins] if begins < n else data.second[begins - n])
