@@ -16,6 +16,7 @@ from torch.nn import functional
 from data.errors import FlipkdError
 from models.flipkd_student import QUERIES, PairPrompt, answer_logits, pooled, pooling_weights
 from models.frozen import blocks_path, upper_blocks
+from models.lora_linear import LeanLinear
 from models.quiet import quiet
 from models.sites import adapted_layers, layer_number, linear_layers, select_sites
 from models.soundness import check_loading, check_numbers
@@ -233,6 +234,7 @@ def build_student(lm: Any, tokenizer: Any, spec: StudentSpec) -> Student:
         lora_dropout=spec.dropout,
         target_modules=[*adapted, *read_only],
     )
+    lora._register_custom_module({nn.Linear: LeanLinear})
     prompt = PairPrompt(tokenizer, spec.template, spec.answers, spec.max_length)
     return Student(get_peft_model(lm, lora), sites, prompt, spec.pooling, read_only, spec.read)
 
