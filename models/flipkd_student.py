@@ -144,7 +144,7 @@ def weighted(output: Tensor, weights: Tensor) -> Tensor:
 
 
 def answer_logits(lm: Any, hidden: Tensor, mask: Tensor, answers: Sequence[int]) -> Tensor:
-    """Logits of the two answer words after each prompt; the vocabulary is never formed for other tokens.
+    """Logits of the two answer words after each prompt; no other word, and no other token, is computed.
 
     Args:
         lm: the causal LM. hidden: its last hidden states (n, tokens, width). mask: (n, tokens).
@@ -153,7 +153,12 @@ def answer_logits(lm: Any, hidden: Tensor, mask: Tensor, answers: Sequence[int])
         (n, 2), float32: label 0, label 1.
     """
     last = hidden[torch.arange(len(mask), device=hidden.device), mask.sum(1) - 1]
-    logits = lm.get_output_embeddings()(last)[:, list(answers)].float()
+    head = lm.get_output_embeddings()
+    if type(head) is nn.Linear:
+        bias = None if head.bias is None else head.bias[list(answers)]
+        logits = functional.linear(last, head.weight[list(answers)], bias).float()
+    else:
+        logits = head(last)[:, list(answers)].float()
     cap = getattr(lm.config, "final_logit_softcapping", None)
     return logits if cap is None else cap * torch.tanh(logits / cap)
 
