@@ -13,10 +13,22 @@ L_dist), rank, batch of pairs and adapters, in one process one after the other:
 On a GPU that has bf16, `auto` is what `distill` does there: bf16 activations and frozen weights; the plain Trainer
 then runs with `bf16=True` as well.
 
-Printed are real tokens per second (padding not counted), and the share of the machine's own peak of matrix
-products, measured at the student's shapes in the precision that was used, that the useful work comes to. Useful
-are the products that a step cannot do without: forward of what is computed, backward through what stands above an
-adapter, once for each real token.
+Printed are real tokens per second (padding not counted), and the share that useful work has of the machine's own
+peak of matrix products, at the student's shapes and in the precision that was used. The peak, the best of twelve
+products, is measured right before and right after each step, outside of its time, and the share printed is the
+median step's: on a rented machine one product's speed moved between 235 and 380 GFLOP/s within seconds, with
+nothing else running there, so that a peak from a minute ago says nothing.
+
+Useful are the products of the model's forward and backward pass, once for each real token: forward through every
+block that is computed, backward through what stands above an adapter. They are
+
+- of the frozen weights, 2 FLOP a weight forward and 2 backward: the gradient of the input alone, which q, k and v
+  of the first block that learns do not need;
+- of A and B, 2 forward and 4 backward: of input and weight;
+- of attention, two products of each token with those it may see, and twice that backward.
+
+Not counted are padding, attention's upper triangle, the answer's logits, all that is no product. The last block is
+counted whole, though behind its attention the answer's token alone is needed: all variants compute it.
 """
 
 from __future__ import annotations
@@ -25,9 +37,11 @@ import argparse
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice, pairwise
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -93,10 +107,18 @@ def loss_of(
     return torch.stack([terms[name] * share[name] for name in terms]).sum()
 
 
+class Step(NamedTuple):
+    """What a step has done, how long it took, and the machine's peak around it."""
+
+    mask: torch.Tensor
+    seconds: float
+    peak: float
+
+
 def plain(
-    student: Student, data: PairData, config: DistillConfig, steps: int, precision: str
-) -> tuple[int, float]:
-    """Tokens and seconds of a Trainer whose model computes all logits and whose batches are random."""
+    student: Student, data: PairData, config: DistillConfig, steps: int, precision: str, top: Callable[[], float]
+) -> list[Step]:
+    """Steps of a Trainer whose model computes all logits and whose batches are random."""
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
     class Rows(torch.utils.data.Dataset[int]):
@@ -106,15 +128,16 @@ def plain(
         def __getitem__(self, index: int) -> int:
             return index
 
-    tokens: list[int] = []
-    starts: list[float] = []
+    masks: list[torch.Tensor] = []
+    seconds: list[float] = []
+    peaks: list[float] = []
 
     class Plain(Trainer):
         def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> torch.Tensor:
             rows = inputs["rows"].cpu().numpy()
             first, second = ([data.texts[i] for i in ids[rows]] for ids in (data.first, data.second))
             batch = pair_batch(student.prompt, first, second).to(DEVICE)
-            tokens.append(batch.tokens)
+            masks.append(batch.mask)
             every = student.lm(input_ids=batch.ids, attention_mask=batch.mask).logits
             last = every[torch.arange(len(batch.mask), device=DEVICE), batch.mask.sum(1) - 1]
             answers = last[:, student.prompt.answers]
@@ -124,7 +147,11 @@ def plain(
 
     class Clock(TrainerCallback):
         def on_step_begin(self, *_: Any, **__: Any) -> None:
-            starts.append(clock())
+            peaks.append(top())
+            seconds.append(-clock())
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            seconds[-1] += clock()
 
     def collate(rows: list[int]) -> dict[str, torch.Tensor]:
         return {"rows": torch.tensor(rows)}
@@ -145,7 +172,13 @@ def plain(
         )
         trainer = Plain(student, arguments, train_dataset=Rows(), data_collator=collate, callbacks=[Clock()])
         trainer.train()
-    return sum(tokens[1:]), clock() - starts[1]
+    peaks.append(top())
+    return [Step(*row) for row in zip(masks, seconds, around(peaks), strict=True)][1:]
+
+
+def around(peaks: list[float]) -> list[float]:
+    """Each step's peak, from those measured before the first step and after each."""
+    return [(before + after) / 2 for before, after in pairwise(peaks)]
 
 
 def ours(
@@ -155,24 +188,25 @@ def ours(
     steps: int,
     make: Callable[[np.ndarray], Batch],
     precision: str,
-) -> tuple[int, float]:
-    """Tokens and seconds of flipkd's steps."""
+    top: Callable[[], float],
+) -> list[Step]:
+    """flipkd's steps."""
     optimizer = torch.optim.AdamW([p for p in student.parameters() if p.requires_grad], lr=1e-4)
     student.train()
-    tokens, started = 0, 0.0
-    for number, work in enumerate(plan_work(data, config, 0, 1, 0)):
-        if number == 1:  # the first step allocates
-            started, tokens = clock(), 0
-        if number > steps:
-            break
+    done: list[tuple[torch.Tensor, float]] = []
+    peaks = [top()]
+    for work in islice(plan_work(data, config, 0, 1, 0), steps + 1):
+        started = clock()
         batch = make(work.rows)
         with autocast(precision):
             loss = loss_of(student, batch.to(DEVICE), data, work.rows, config)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        tokens += batch.tokens
-    return tokens, clock() - started
+        done.append((batch.mask, clock() - started))
+        peaks.append(top())
+    found = [Step(*row, best) for row, best in zip(done, around(peaks), strict=True)]
+    return found[1:]  # the first step allocates
 
 
 def peak(width: int, wide: int, precision: str) -> float:
@@ -189,12 +223,28 @@ def peak(width: int, wide: int, precision: str) -> float:
     return best
 
 
-def useful(student: Student, kept: bool) -> float:
-    """FLOP for each real token: 2 for each parameter of a block forward, and 2 backward above the cut."""
+def useful(student: Student, mask: torch.Tensor, kept: bool) -> float:
+    """FLOP that a step on these prompts cannot do without; what counts is said at the top."""
+    lengths = mask.sum(1).double()
+    tokens, seen = float(lengths.sum()), float((lengths * (lengths + 1) / 2).sum())
     base = student.lm.get_base_model()
-    blocks = base.get_submodule(student.blocks)
-    sizes = [sum(p.numel() for n, p in block.named_parameters() if "lora" not in n) for block in blocks]
-    return 2.0 * (sum(sizes[student.cut if kept else 0 :]) + sum(sizes[student.cut :]))
+    config = base.config
+    heads = config.num_attention_heads * getattr(
+        config, "head_dim", config.hidden_size // config.num_attention_heads
+    )
+    flop = 0.0
+    for number, block in enumerate(base.get_submodule(student.blocks)):
+        if number < student.cut and kept:
+            continue
+        above = number >= student.cut
+        flop += 2 * 2 * heads * seen * (3 if above else 1)
+        for name, weight in block.named_parameters():
+            if weight.dim() < 2 or ("lora_B" in name and not weight.requires_grad):
+                continue  # norms; B of a site that only reads
+            first = number == student.cut and any(part in name for part in ("q_proj", "k_proj", "v_proj"))
+            of_input = above and ("lora_B" in name or not first)
+            flop += 2 * weight.numel() * tokens * (1 + of_input + weight.requires_grad)
+    return flop
 
 
 def main() -> None:
@@ -218,10 +268,14 @@ def main() -> None:
                 student = new_student(base, options.last_layers, options.rank, dtype)
                 data = sample(student.prompt, options.pairs)
                 with matrix_precision(precision) as chosen:
-                    top = peak(student.lm.config.hidden_size, student.lm.config.intermediate_size, precision)
+                    sizes = student.lm.config.hidden_size, student.lm.config.intermediate_size
+
+                    def top(sizes: Any = sizes, precision: str = precision) -> float:
+                        return peak(sizes[0], sizes[1], precision)
+
                     note = ""
                     if name == "plain":
-                        tokens, seconds = plain(student, data, config, options.steps, precision)
+                        done = plain(student, data, config, options.steps, precision, top)
                     else:
                         kept = None
                         if name == "kept":
@@ -233,12 +287,12 @@ def main() -> None:
                         def make(rows: np.ndarray, s: Any = student, d: Any = data, k: Any = kept) -> Batch:
                             return make_batch(s, d, "pairs", rows, k)
 
-                        tokens, seconds = ours(student, data, config, options.steps, make, precision)
-                    share = useful(student, name == "kept") * tokens / seconds / top
+                        done = ours(student, data, config, options.steps, make, precision, top)
+                    share = median(useful(student, s.mask, name == "kept") / s.seconds / s.peak for s in done)
                 title = f"{name}, {chosen}"
-                found[title] = tokens / seconds
-                speed = f"{tokens / seconds:.0f} tokens/s, {share:.0%} of a peak of {top / 1e9:.0f} GFLOP/s"
-                print(f"{title}: {speed}{note}", flush=True)
+                found[title] = sum(int(s.mask.sum()) for s in done) / sum(s.seconds for s in done)
+                peaks = f"{min(s.peak for s in done) / 1e9:.0f} to {max(s.peak for s in done) / 1e9:.0f} GFLOP/s"
+                print(f"{title}: {found[title]:.0f} tokens/s, {share:.0%} of a peak of {peaks}{note}", flush=True)
         for base_line in (title for title in found if title.startswith("plain")):
             for title, speed in found.items():
                 print(f"ratio {title} / {base_line}: {speed / found[base_line]:.2f}")
