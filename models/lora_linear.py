@@ -20,7 +20,7 @@ class LeanLinear(Linear):
     """peft's LoRA layer, for `LoraConfig._register_custom_module`; what it does not know, it leaves to peft's."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        base, name = self.get_base_layer(), next(iter(self.active_adapters), None)
+        base, name = self.get_base_layer(), "".join(self.active_adapters[:1])
         if (
             len(self.active_adapters) != 1
             or name not in self.lora_B
