@@ -38,7 +38,7 @@ def _text(path: Path) -> str:
     try:
         if path.exists() and not path.is_file():
             what = "a folder" if path.is_dir() else "a pipe or device, not a file"
-            raise FlipkdError(f"{path} is {what}; name a config file, such as {path.name}/flipkd.yaml")
+            raise FlipkdError(f"{path} is {what}; name a config file, such as {path / 'flipkd.yaml'}")
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:

@@ -43,3 +43,12 @@ def test_no_python_is_run(tmp_path: Path) -> None:
             f"a: !!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['{target}']]", "it"
         )
     assert not target.exists()
+
+
+def test_a_folder_is_told_the_file_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FlipkdError, match=r"^\. is a folder; name a config file, such as flipkd\.yaml$"):
+        read_config(Path())
+    (tmp_path / "configs").mkdir()
+    with pytest.raises(FlipkdError, match=r"such as configs/flipkd\.yaml$"):
+        read_config(Path("configs"))
