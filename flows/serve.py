@@ -16,11 +16,12 @@ from typing import BinaryIO
 
 import httpx
 import psutil
+from filelock import FileLock, Timeout
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from data.errors import FlipkdError
-from flows.deploy import deploy
-from pipeline.settings import load_config
+from flows.deploy import CHECKOUT, deploy
+from pipeline.settings import load_config, store_of
 
 HOST = "127.0.0.1"  # Prefect's server has no login
 START_SECONDS = 180
@@ -44,9 +45,10 @@ def serve(config: str, *, port: int, home: Path | None, silence: int, told: Call
         told: what tells the user a line.
 
     Raises:
-        FlipkdError: the port is taken, the server does not come up, the config is wrong, or a child ended.
+        FlipkdError: the port or the folder is taken, the server does not come up, the config is wrong, or a child
+            ended.
     """
-    load_config(config)  # a wrong one is told before a server is started
+    settings = load_config(config)  # a wrong one is told before a server is started
     _require_free(port)
     url = f"http://{HOST}:{port}"
     env = os.environ | {
@@ -58,8 +60,8 @@ def serve(config: str, *, port: int, home: Path | None, silence: int, told: Call
     env["PREFECT_HOME"] = str(folder)
     log = folder / "flipkd-server.log"
     with _stoppable(), contextlib.ExitStack() as children:
+        children.enter_context(_alone(folder))
         told(f"starting the server on {url} (the first time this takes up to a minute)")
-        folder.mkdir(parents=True, exist_ok=True)
         output = children.enter_context(log.open("wb"))
         server = children.enter_context(
             _child(env, output, "server", "start", "--host", HOST, "--port", str(port))
@@ -71,6 +73,8 @@ def serve(config: str, *, port: int, home: Path | None, silence: int, told: Call
         worker = children.enter_context(
             _child(env, None, "worker", "start", "--pool", "flipkd", "--type", "process")
         )
+        with contextlib.chdir(CHECKOUT):  # where the deployments run
+            told(f"The store: {store_of(settings).root}")
         told(f"Prefect's page: {url}\nIn another terminal: export PREFECT_API_URL={url}/api\nCtrl-C ends it all.")
         runs = children.enter_context(_runs(worker))
         while True:
@@ -91,6 +95,29 @@ def _require_free(port: int) -> None:
                 f"port {port} of {HOST} cannot be used: {error.strerror}. If a Prefect server runs there already, "
                 f"export PREFECT_API_URL=http://{HOST}:{port}/api and use `flipkd deploy`; else choose --port"
             ) from None
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Make Prefect's folder, and hold it: two servers on one database have the same deployments.
+
+    The second would put its config in the place of the first one's, and either worker would take any run.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / "flipkd-serve.lock")
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise FlipkdError(
+            f"another `flipkd serve` runs on Prefect's folder {folder}, and its deployments would become this "
+            "one's; end it, or give this one a folder of its own (--home FOLDER, or $PREFECT_HOME)"
+        ) from None
+    except OSError as error:
+        raise FlipkdError(f"Prefect's folder {folder} cannot be used: {error.strerror}. Choose --home") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextlib.contextmanager

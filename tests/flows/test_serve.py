@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 from data.errors import FlipkdError
 from pipeline.stages import STAGES
@@ -30,6 +31,25 @@ def test_a_wrong_config_is_told_before_a_server_starts(tmp_path: Path) -> None:
 
     with pytest.raises(FlipkdError, match="no such config"):
         serve(str(tmp_path / "absent.yaml"), port=1, home=None, silence=90, told=lambda _: None)
+
+
+def test_prefects_folder_is_taken(tmp_path: Path) -> None:
+    from flows.serve import serve
+
+    with (
+        FileLock(tmp_path / "flipkd-serve.lock"),
+        pytest.raises(FlipkdError, match=rf"another `flipkd serve` runs on Prefect's folder {tmp_path}.*--home"),
+    ):
+        serve("demo", port=free_port(), home=tmp_path, silence=90, told=lambda _: pytest.fail("started"))
+    (tmp_path / "file").write_text("not a folder", "utf-8")
+    with pytest.raises(FlipkdError, match=r"file/home cannot be used: Not a directory\. Choose --home"):
+        serve("demo", port=free_port(), home=tmp_path / "file/home", silence=90, told=lambda _: None)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def test_no_server_is_configured() -> None:
