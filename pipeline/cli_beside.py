@@ -71,6 +71,10 @@ def _look(path: str, look: Look, store: str | None, overrides: list[str], out: P
     config = load(path, overrides)
     if store is not None:
         config = config.model_copy(update={"store": store})
+    if out is not None:
+        from pipeline.disk import make_output
+
+        make_output(out)
     from flows.local import quiet_prefect
 
     with quiet_prefect():
@@ -78,12 +82,10 @@ def _look(path: str, look: Look, store: str | None, overrides: list[str], out: P
 
         reference = beside(config, look)
     from pipeline.settings import store_of
-    from pipeline.store import make_folder
 
     artifacts = store_of(config)
     folder = artifacts.path(reference["stage"], reference["key"])
     if out is not None:
-        make_folder(out)
         for name in artifacts.manifest(reference["stage"], reference["key"]).files:
             shutil.copy2(folder / name, out / name)
     return folder

@@ -42,18 +42,19 @@ def compare(
     What variants share (prepared pairs, teacher, scores, kept activations, passes over texts) is computed once.
     A comparison that was cut off goes on where it was. Every student's numbers are written once they are known.
     """
-    from pipeline.compare_config import load_comparison
+    from pipeline.compare_config import all_jobs, load_comparison
 
     comparison = load_comparison(config)
-    from flows.local import quiet_prefect
-
+    students = all_jobs(comparison, store)  # before Prefect starts: a wrong config is told at once
     if dry_run:
-        from pipeline.compare_config import all_jobs
-
-        for dataset, variant, seed, _ in all_jobs(comparison, store):
+        for dataset, variant, seed, _ in students:
             typer.echo(f"{dataset} {variant} seed {seed}")
         return
+    from pipeline.disk import make_output
+
+    make_output(out)
     from flows.compare import run_comparison
+    from flows.local import quiet_prefect
 
     with quiet_prefect():
         typer.echo(run_comparison(comparison, str(out), store, jobs, there_only))

@@ -9,11 +9,13 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from data.errors import FlipkdError
+from data.locate import user_path
+from pipeline.comparison import TEACHER
 from pipeline.config import Config
 from pipeline.presets import PRESETS
 from pipeline.read_config import read_config
 from pipeline.section import Section, in_short
-from pipeline.settings import load_config
+from pipeline.settings import DEMO, load_config
 
 NAME = r"^[a-z0-9][a-z0-9_]*$"
 Name = Annotated[str, Field(pattern=NAME)]
@@ -24,7 +26,7 @@ Job = tuple[str, str, int, Config]
 class Dataset(Section):
     """A pipeline's config, with changes for all of its variants; in the config a path is short for `config`."""
 
-    config: str = Field(description="A pipeline's config, relative to this file.")
+    config: str = Field(description="A pipeline's config, relative to this file; or `demo`.")
     set: Changes = Field(default={}, description="Dotted keys to values, over that config.")
 
     @model_validator(mode="before")
@@ -61,6 +63,10 @@ class CompareConfig(Section):
             raise ValueError(
                 f"only: no variant is called {', '.join(sorted(unknown))}; there are {', '.join(known)}"
             )
+        if TEACHER in self.variants:
+            raise ValueError(f"variants: {TEACHER} is the teacher's own row; give the variant another name")
+        if "against" in self.model_fields_set and self.against not in self.chosen:
+            raise ValueError(f"against: no variant here is called {self.against}; {', '.join(self.chosen)} are")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: one stands there twice")
         return self
@@ -93,7 +99,9 @@ def load_comparison(path: Path) -> CompareConfig:
         raise FlipkdError("\n".join([f"{path}: the comparison's config is wrong", *lines])) from None
     folder = path.expanduser().resolve().parent
     datasets = {
-        name: dataset.model_copy(update={"config": str(folder / dataset.config)})
+        name: dataset
+        if dataset.config == DEMO
+        else dataset.model_copy(update={"config": str(folder / user_path(dataset.config))})
         for name, dataset in config.datasets.items()
     }
     return config.model_copy(update={"datasets": datasets})

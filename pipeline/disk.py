@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,21 @@ def make_folder(folder: Path) -> None:
             f"cannot create the folder {folder}: {reason}. Choose another store (`store` in the config, or "
             "$FLIPKD_HOME)"
         ) from None
+
+
+def make_output(folder: Path) -> None:
+    """Make the folder that `-o` names, before the work whose result goes there.
+
+    Raises:
+        FlipkdError: it cannot be made, or not written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = "is a file" if folder.is_file() else f"cannot be written: {error.strerror}"
+        raise FlipkdError(f"-o {folder}: {reason}; name another folder") from None
 
 
 def replace_file(path: Path, content: str) -> None:

@@ -10,12 +10,15 @@ import polars as pl
 import pytest
 import yaml
 from sklearn.metrics import f1_score, roc_auc_score
+from typer.testing import CliRunner
 
 from data.errors import FlipkdError
 from flows.compare import compare, run_comparison
-from pipeline.compare_config import CompareConfig, load_comparison, variant_config
+from pipeline.cli import app
+from pipeline.compare_config import CompareConfig, all_jobs, load_comparison, variant_config
 from pipeline.comparison import Student, summarise
 from pipeline.comparison_view import markdown
+from pipeline.settings import load_config
 from tests.tiny import tiny_config
 
 SCORES = ("teacher", "decoder", "encoder", "fused")
@@ -167,6 +170,9 @@ def test_the_tables_name_every_variant_and_the_figure_is_one(done: Path) -> None
         ({"variants": {"flip": {"distill.weihgts": 1}}}, "variant flip: .*weihgts: unknown key"),
         ({"datasets": {"tiny": "gone.yaml"}}, "datasets.tiny.*no such config"),
         ({"datasets": {}}, "datasets"),
+        ({"against": "stf"}, "against: no variant here is called stf; .*, sft, .* are"),
+        ({"only": ["flip"], "against": "sft"}, "against: no variant here is called sft"),
+        ({"variants": {"teacher": {}}}, "variants: teacher is the teacher's own row"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_trained(
@@ -177,9 +183,30 @@ def test_what_is_wrong_is_said_before_anything_is_trained(
         everything(load_comparison(path))
 
 
-def everything(config: CompareConfig) -> None:
-    from pipeline.compare_config import all_jobs
+def test_a_wrong_comparison_is_told_before_prefect_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+    monkeypatch.setattr("flows.compare.run_comparison", lambda *_: started.append("") or "")
+    gone = comparison_file(tmp_path, datasets={"tiny": "gone.yaml"})
+    told = CliRunner().invoke(app, ["compare", str(gone), "-o", str(tmp_path / "out")])
+    assert told.exit_code == 1
+    assert "no such config" in told.stderr
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "file").write_text("not a folder", "utf-8")
+    file = comparison_file(tmp_path)
+    told = CliRunner().invoke(app, ["compare", str(file), "-o", str(tmp_path / "file")])
+    assert told.exit_code == 1
+    assert f"-o {tmp_path / 'file'}: is a file; name another folder" in told.stderr
+    assert not started
 
+
+def test_a_dataset_may_be_the_demo(tmp_path: Path) -> None:
+    path = comparison_file(tmp_path, datasets={"faq": "demo"}, seeds=[1], only=["sft"])
+    (job,) = all_jobs(load_comparison(path), None)
+    assert job[3].prepare == load_config("demo").prepare
+    assert job[3].distill.objective == "sft"
+
+
+def everything(config: CompareConfig) -> None:
     all_jobs(config, None)
 
 

@@ -17,7 +17,16 @@ import pytest
 from safetensors import SafetensorError
 
 from data.errors import FlipkdError
-from pipeline.disk import StoreLock, disk_problem, make_folder, replace_file, size_of, sweep, take_room
+from pipeline.disk import (
+    StoreLock,
+    disk_problem,
+    make_folder,
+    make_output,
+    replace_file,
+    size_of,
+    sweep,
+    take_room,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 MOUNT = ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
@@ -185,3 +194,14 @@ def test_a_folder_without_permission(tmp_path: Path):
         make_folder(tmp_path / "store")
     tmp_path.chmod(0o700)
     shutil.rmtree(tmp_path)
+
+
+def test_where_a_result_goes_is_made_before_the_work(tmp_path: Path) -> None:
+    make_output(tmp_path / "a/b")
+    make_output(tmp_path / "a/b")
+    assert list((tmp_path / "a").rglob("*")) == [tmp_path / "a/b"]  # what it tried is gone
+    (tmp_path / "file").touch()
+    with pytest.raises(FlipkdError, match=r"-o .*file: is a file; name another folder"):
+        make_output(tmp_path / "file")
+    with pytest.raises(FlipkdError, match=r"-o .*file/b: cannot be written: Not a directory; name another folder"):
+        make_output(tmp_path / "file/b")
