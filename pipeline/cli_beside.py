@@ -71,9 +71,16 @@ def _look(path: str, look: Look, store: str | None, overrides: list[str], out: P
     config = load(path, overrides)
     if store is not None:
         config = config.model_copy(update={"store": store})
-    if out is not None:
-        from pipeline.disk import make_output
+    from pipeline.check import check
+    from pipeline.disk import make_output
 
+    # Before Prefect starts: what is wrong is told at once, and no empty folder stays.
+    if look == "retrieve":
+        from pipeline.retrieval_task import check_utterances
+
+        check_utterances(config)
+    check(config, "distill")
+    if out is not None:
         make_output(out)
     from flows.local import quiet_prefect
 

@@ -254,3 +254,16 @@ def test_pairs_alone_are_refused_before_anything_runs(tmp_path: Path, prefect_se
     with pytest.raises(FlipkdError, match="kind: utterances"):
         beside(config, "retrieve")
     assert not (tmp_path / "store/artifacts").exists()
+
+
+def test_what_is_wrong_is_told_before_prefect_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.beside.beside", lambda *_: pytest.fail("started"))
+    config = tmp_path / "pairs.yaml"
+    config.write_text(yaml.safe_dump(tiny_config(tmp_path).model_dump(mode="json", exclude_none=True)), "utf-8")
+    told = CliRunner().invoke(app, ["retrieve", str(config), "-o", str(tmp_path / "out")])
+    assert told.exit_code == 1
+    assert "holds pairs alone" in told.stderr
+    assert not (tmp_path / "out").exists()
+    told = CliRunner().invoke(app, ["attribution", str(config), "-o", str(config)])
+    assert told.exit_code == 1
+    assert f"-o {config}: is a file; name another folder" in told.stderr
