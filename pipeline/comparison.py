@@ -114,25 +114,30 @@ def _summarise(
         seeds = [student.seed for student in students if student.variant == variant]
         return [(variant, number, chosen[variant] if score == BEST else score) for number in seeds]
 
+    def means(side: list[Key], metric: str) -> tuple[float, Numbers]:
+        """Over the students of one side: on the test pairs as they are, and in every resample."""
+        level = float(np.mean([exact[key][metric][0] for key in side]))
+        return level, np.mean([spread[key][metric] for key in side], axis=0)
+
     for variant, score in [(TEACHER, TEACHER), *((v, s) for v in variants for s in scores)]:
         ours = keys(variant, score)
         for metric in METRICS:
             if metric not in exact[ours[0]]:
                 continue
-            values = np.array([exact[key][metric][0] for key in ours])
-            mean = np.mean([spread[key][metric] for key in ours], axis=0)
+            level, draws = means(ours, metric)
+            values = [exact[key][metric][0] for key in ours]
             common = {"variant": variant, "score": score, "metric": metric, "seeds": len(ours)}
-            deviation = float(values.std(ddof=1)) if len(values) > 1 else None
-            yield common | {"against": "", "mean": values.mean(), "deviation": deviation, **_interval(mean)}
+            deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+            yield common | {"against": "", "mean": level, "deviation": deviation, **_interval(draws)}
             for other in (against, TEACHER):
                 if other == variant or (other != TEACHER and other not in variants) or variant == TEACHER:
                     continue
-                pairs = shared(ours, keys(other, score))
-                level, theirs = (np.mean([exact[key][metric][0] for key in side]) for side in pairs)
-                gaps = (np.mean([spread[key][metric] for key in side], axis=0) for side in pairs)
+                mine, theirs = shared(ours, keys(other, score))
+                level, draws = means(mine, metric)
+                their_level, their_draws = means(theirs, metric)
                 yield common | {
-                    "against": other, "seeds": len(pairs[0]), "mean": level - theirs, "deviation": None,
-                    **_interval(next(gaps) - next(gaps)),
+                    "against": other, "seeds": len(mine), "mean": level - their_level, "deviation": None,
+                    **_interval(draws - their_draws),
                 }  # fmt: skip
 
 
