@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.convert import converted
+from models.device import own_device
 from models.flipkd_student import QUERIES, SETTINGS, FlipkdStudent
 from models.names import find_model
 from models.student import load_base
@@ -36,8 +37,6 @@ def distilled_student(
     Raises:
         FlipkdError: the base model is not there or cannot be used.
     """
-    from sentence_transformers.util import get_device_name
-
     settings = json.loads((distilled / SETTINGS).read_text("utf-8"))
     trusted, layers = bool(settings.get("trust_remote_code")), settings.get("first_layers")
     base = converted(find_model(context.base_model), context.models, layers, trust_remote_code=trusted)
@@ -49,7 +48,7 @@ def distilled_student(
     student = FlipkdStudent(
         lm, tokenizer, adapter, settings, dict(decision) if decision else None, queries=queries
     )
-    return student.to(get_device_name()).eval()
+    return student.to(own_device()).eval()
 
 
 def read_adapter(distilled: Path) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from data.readers import check_columns, file_format, header, read_rows
 from data.records import Reject
 from data.schema import with_metadata, writer
 from data.texts import clean
+from models.device import own_device
 from models.flipkd_student import DECISION, SETTINGS, FlipkdStudent
 from models.precision import matrix_precision
 from models.quiet import quiet
@@ -104,8 +105,6 @@ def load_student(folder: Path, *, trust_remote_code: bool = False) -> FlipkdStud
     Raises:
         FlipkdError: the folder holds no student, or one whose base brings code that is not to be run.
     """
-    from sentence_transformers.util import get_device_name
-
     if not (folder / SETTINGS).is_file() and (folder / "student" / SETTINGS).is_file():
         folder = folder / "student"
     if not (folder / SETTINGS).is_file():
@@ -122,7 +121,7 @@ def load_student(folder: Path, *, trust_remote_code: bool = False) -> FlipkdStud
                 "(flipkd predict --trust-remote-code)"
             ) from None
         raise FlipkdError(f"{folder}: the student cannot be loaded: {str(error).splitlines()[0]}") from error
-    return student.to(get_device_name()).eval()
+    return student.to(own_device()).eval()
 
 
 def score_pairs(
