@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from data.errors import FlipkdError
+from pipeline.verify_student import end_with_parent  # which may import nothing of ours
 
 log = logging.getLogger("flipkd.distill")
 SUMMARY, ERROR, MEETING = "summary.json", "error.txt", "meeting"
@@ -109,7 +110,8 @@ def main() -> None:
 
     set_up_logging()
     if WATCH in sys.argv:
-        threading.Thread(target=_end_with_parent, daemon=True).start()
+        # Orphans would train on beside the run that takes over, and write into its folder.
+        threading.Thread(target=end_with_parent, daemon=True).start()
     first = int(os.environ.get("RANK", "0")) == 0
     if not first:
         logging.getLogger("flipkd").setLevel(logging.WARNING)
@@ -124,16 +126,6 @@ def main() -> None:
         raise SystemExit(1) from None
     if first:
         (Path(job["work"]) / SUMMARY).write_text(json.dumps(summary), encoding="utf-8")
-
-
-def _end_with_parent() -> None:
-    """End this process when the one that started it is gone.
-
-    Orphans would train on beside the run that takes over, and write into its folder.
-    """
-    while os.read(sys.stdin.fileno(), 1):
-        pass
-    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def main(student: str, request: str, answer: str) -> None:
 
 
 def end_with_parent() -> None:
-    """End this process when standard input ends."""
+    """End this process when standard input ends: whoever started it holds the pipe's other end, and is gone."""
     while os.read(sys.stdin.fileno(), 1):
         pass
     os._exit(1)
