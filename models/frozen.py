@@ -235,17 +235,28 @@ def _inputs(lm: Any, names: Sequence[str], stop_at: str | None = None) -> Iterat
     """Keep the inputs of some modules in a dictionary that every forward pass fills anew."""
     seen: dict[str, Tensor] = {}
 
-    def keep(name: str) -> Callable[..., None]:
+    def keep(name: str, x: Tensor) -> None:
+        seen[name] = x
+        if name == stop_at:
+            raise _Reached
+
+    with inputs_shown(lm, names, keep):
+        yield seen
+
+
+@contextmanager
+def inputs_shown(lm: Any, names: Sequence[str], look: Callable[[str, Tensor], None]) -> Iterator[None]:
+    """Call `look` with a module's name and its input, for some modules, whenever one runs inside the block."""
+
+    def looking(name: str) -> Callable[..., None]:
         def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            seen[name] = args[0] if args else kwargs["hidden_states"]
-            if name == stop_at:
-                raise _Reached
+            look(name, args[0] if args else kwargs.get("hidden_states", next(iter(kwargs.values()))))
 
         return hook
 
-    hooks = [lm.get_submodule(name).register_forward_pre_hook(keep(name), with_kwargs=True) for name in names]
+    hooks = [lm.get_submodule(name).register_forward_pre_hook(looking(name), with_kwargs=True) for name in names]
     try:
-        yield seen
+        yield
     finally:
         for hook in hooks:
             hook.remove()

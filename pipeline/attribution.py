@@ -13,7 +13,7 @@ below the first adapter they are the base's own.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,13 +23,13 @@ import numpy as np
 import polars as pl
 import torch
 from sklearn.metrics import roc_auc_score
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from data.errors import FlipkdError
 from data.schema import ATTRIBUTION, write_table
 from models.flipkd_student import FlipkdStudent, pooling_weights, weighted
-from models.frozen import create_array, token_batches
+from models.frozen import create_array, inputs_shown, token_batches
 from models.precision import matrix_precision
 from models.sites import layer_number, linear_layers, module_name
 from pipeline.attribution_view import draw
@@ -169,25 +169,16 @@ def _inputs(lm: Any) -> Iterator[_Seen]:
     """Pool the input of every linear layer within the blocks as it comes, so that no pass keeps them all."""
     seen = _Seen()
 
-    def keep(name: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            x = args[0] if args else next(iter(kwargs.values()))
-            if x.shape[:-1] != seen.share.shape:
-                return
-            if seen.last is None or seen.last[1] is not x:
-                seen.last = name, x
-                seen.pooled[name] = weighted(x, seen.share)
-            seen.same[name] = seen.last[0]
+    def pool(name: str, x: Tensor) -> None:
+        if x.shape[:-1] != seen.share.shape:
+            return
+        if seen.last is None or seen.last[1] is not x:
+            seen.last = name, x
+            seen.pooled[name] = weighted(x, seen.share)
+        seen.same[name] = seen.last[0]
 
-        return hook
-
-    layers = linear_layers(lm)
-    hooks = [lm.get_submodule(n).register_forward_pre_hook(keep(n), with_kwargs=True) for n in layers]
-    try:
+    with inputs_shown(lm, linear_layers(lm), pool):
         yield seen
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _best(table: pl.DataFrame, column: str) -> dict[str, Any]:
