@@ -3,7 +3,7 @@
 For every linear layer of every block, the AUROC on dev's labelled pairs of that one layer's representation of a
 text, compared by cosine: A's output (where the layer has an adapter), and beside it the layer's plain input, which
 is what A had to read. Both are pooled over the text's tokens as the encoder pools them; where it pools by
-attention, by the mean.
+attention, at a site as its learnt query weighs the tokens, and at every other layer by the mean.
 
 One pass over the distinct texts of dev: hooks keep the input of every layer, pooled. A is linear, so that
 pool(A x) = A pool(x), and its outputs need no pass of their own. Inputs are those within the trained student:
@@ -28,7 +28,7 @@ from torch.nn import functional
 
 from data.errors import FlipkdError
 from data.schema import ATTRIBUTION, write_table
-from models.flipkd_student import FlipkdStudent, pooling_weights, weighted
+from models.flipkd_student import FlipkdStudent, attention, pooling_weights, weighted
 from models.frozen import create_array, inputs_shown, token_batches
 from models.precision import matrix_precision
 from models.sites import layer_number, linear_layers, module_name
@@ -139,15 +139,16 @@ def pooled_inputs(student: FlipkdStudent, texts: Sequence[list[int]], path: Path
         texts: token ids. path: the .npy file that holds them all, memory-mapped: some kilobytes a layer and text.
 
     Returns:
-        Layer to (texts, width) of float32; layers that read the same tensor (q, k and v) have the same array. A
-        layer that does not see every token (an expert of a mixture) is left out.
+        Layer to (texts, width) of float32; layers that read the same tensor (q, k and v) have the same array, but
+        for a site with a query of its own. A layer that does not see every token (an expert of a mixture) is left
+        out.
     """
     prompt, pooling = student.prompt, student.settings["pooling"]
     alone = [prompt.alone(text) for text in texts]
     device = next(student.parameters()).device
     file: np.ndarray | None = None
     columns: dict[str, slice] = {}
-    with _inputs(student.lm) as seen, progress("inputs of every layer", len(texts), "texts") as advance:
+    with _inputs(student) as seen, progress("inputs of every layer", len(texts), "texts") as advance:
         for rows in token_batches([len(ids) for ids in alone], BATCH_TOKENS):
             ids, mask = (tensor.to(device) for tensor in prompt.pad([alone[i] for i in rows]))
             lengths = torch.tensor([len(texts[i]) for i in rows], device=device)
@@ -165,12 +166,20 @@ def pooled_inputs(student: FlipkdStudent, texts: Sequence[list[int]], path: Path
 
 
 @contextmanager
-def _inputs(lm: Any) -> Iterator[_Seen]:
+def _inputs(student: FlipkdStudent) -> Iterator[_Seen]:
     """Pool the input of every linear layer within the blocks as it comes, so that no pass keeps them all."""
-    seen = _Seen()
+    lm, seen = student.lm, _Seen()
+    queries: dict[str, Tensor] = {}
+    if student.queries is not None:  # of hidden states there is one, and no site
+        queries = dict(zip(student.settings["sites"], student.queries, strict=False))
 
     def pool(name: str, x: Tensor) -> None:
         if x.shape[:-1] != seen.share.shape:
+            return
+        if name in queries:
+            a = lm.get_submodule(name).get_buffer("flipkd_a")
+            share = attention(functional.linear(x.to(a.dtype), a), seen.share > 0, queries[name])
+            seen.same[name], seen.pooled[name] = name, weighted(x, share)
             return
         if seen.last is None or seen.last[1] is not x:
             seen.last = name, x

@@ -91,7 +91,7 @@ SIDE_STAGES: dict[str, Stage] = {
         Stage("measure", 2, ("score", "filter", "distill"), "measure the student", section="export"),
         Stage("retrieve", 1, ("prepare", "teach", "distill", "measure"), "rank FAQ entries with the student"),
         # All that it needs of the section stands in the key already, as distill's.
-        Stage("attribution", 1, ("score", "distill"), "look for the signal, site by site", False, "distill"),
+        Stage("attribution", 2, ("score", "distill"), "look for the signal, site by site", False, "distill"),
     )
 }
 ALL_STAGES = STAGES | SIDE_STAGES
