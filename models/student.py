@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -236,7 +237,10 @@ def build_student(lm: Any, tokenizer: Any, spec: StudentSpec) -> Student:
     )
     lora._register_custom_module({nn.Linear: LeanLinear})
     prompt = PairPrompt(tokenizer, spec.template, spec.answers, spec.max_length)
-    return Student(get_peft_model(lm, lora), sites, prompt, spec.pooling, read_only, spec.read)
+    with warnings.catch_warnings():  # of what peft asks transformers, which nobody who runs flipkd can change
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        adapted_lm = get_peft_model(lm, lora)
+    return Student(adapted_lm, sites, prompt, spec.pooling, read_only, spec.read)
 
 
 def load_base(folder: Path, *, trust_remote_code: bool = False, dtype: str = "float32") -> tuple[Any, Any]:

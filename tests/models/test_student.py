@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from peft import AutoPeftModelForCausalLM
+from peft import AutoPeftModelForCausalLM, get_peft_model
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 
@@ -54,6 +56,21 @@ def new_student(base: Path, **changes: object) -> Student:
 
 def token_ids(student: Student) -> tuple[list[list[int]], list[list[int]]]:
     return student.prompt.texts([a for a, _ in PAIRS]), student.prompt.texts([b for _, b in PAIRS])
+
+
+def test_of_pefts_warnings_one_is_not_shown(base: Path, monkeypatch: pytest.MonkeyPatch):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        new_student(base)
+
+    def warning(*given: Any) -> Any:
+        warnings.warn("another one", FutureWarning, stacklevel=1)
+        return get_peft_model(*given)
+
+    monkeypatch.setattr("models.student.get_peft_model", warning)
+    with pytest.warns(FutureWarning) as shown:
+        new_student(base)
+    assert [str(one.message) for one in shown] == ["another one"]
 
 
 def test_a_text_is_encoded_the_same_in_every_pair_and_alone(base: Path):
