@@ -13,11 +13,11 @@ L_dist), rank, batch of pairs and adapters, in one process one after the other:
 On a GPU that has bf16, `auto` is what `distill` does there: bf16 activations and frozen weights; the plain Trainer
 then runs with `bf16=True` as well.
 
-Printed are real tokens per second (padding not counted), and the share that useful work has of the machine's own
-peak of matrix products, at the student's shapes and in the precision that was used. The peak, the best of twelve
-products, is measured right before and right after each step, outside of its time, and the share printed is the
-median step's: on a rented machine one product's speed moved between 235 and 380 GFLOP/s within seconds, with
-nothing else running there, so that a peak from a minute ago says nothing.
+Printed are real tokens per second (padding not counted) of the median step, and the share that useful work has
+of the machine's own peak of matrix products, at the student's shapes and in the precision that was used. The
+peak, the best of twelve products, is measured right before and right after each step, outside of its time, and
+the share printed is the median step's: on a rented machine one product's speed moved between 235 and 380 GFLOP/s
+within seconds, with nothing else running there, so that a peak from a minute ago says nothing.
 
 Useful are the products of the model's forward and backward pass, once for each real token: forward through every
 block that is computed, backward through what stands above an adapter. They are
@@ -290,7 +290,7 @@ def main() -> None:
                         done = ours(student, data, config, options.steps, make, precision, top)
                     share = median(useful(student, s.mask, name == "kept") / s.seconds / s.peak for s in done)
                 title = f"{name}, {chosen}"
-                found[title] = sum(int(s.mask.sum()) for s in done) / sum(s.seconds for s in done)
+                found[title] = median(int(s.mask.sum()) / s.seconds for s in done)
                 peaks = f"{min(s.peak for s in done) / 1e9:.0f} to {max(s.peak for s in done) / 1e9:.0f} GFLOP/s"
                 print(f"{title}: {found[title]:.0f} tokens/s, {share:.0%} of a peak of {peaks}{note}", flush=True)
         for base_line in (title for title in found if title.startswith("plain")):
