@@ -21,7 +21,9 @@ from pipeline.compare_config import load_comparison
 from tests.flows.test_compare import comparison_file
 
 LONG = {"distill.epochs": 100.0, "distill.batch_pairs": 2, "distill.checkpoint_minutes": 1e-6}
-RUN = [sys.executable, "-c", "from pipeline.cli import main; main()", "compare"]
+# As a terminal starts it: tests that run in a shell's background inherit that SIGINT is ignored.
+HEARD = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+RUN = [sys.executable, "-c", f"{HEARD}; from pipeline.cli import main; main()", "compare"]
 
 
 @pytest.mark.parametrize("to_all", [False, True])  # a terminal's Ctrl-C, `timeout` and Slurm reach every process

@@ -95,8 +95,9 @@ class Harness:
         self._done.set()
         self._reader.join()
         for run in self.runs:
-            if run.process.is_alive():
-                os.kill(run.process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it may end by itself in between
+                if run.process.is_alive():
+                    os.kill(run.process.pid, signal.SIGKILL)
             run.process.join()
 
     def start(self, **settings: Any) -> Run:
