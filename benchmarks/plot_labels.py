@@ -46,23 +46,22 @@ def main(
     figure = Figure(figsize=(9, 4), layout="constrained")
     panels = figure.subplots(1, 2)
     for panel, domain in zip(panels, ("mqp", "banking77"), strict=True):
-        teacher = {}
+        datasets = {share: f"{domain}_{ending}".rstrip("_") for ending, share in SHARES.items()}
         for name, (title, colour, style) in LINES.items():
             points = {}
-            for ending, share in SHARES.items():
-                dataset = f"{domain}_{ending}".rstrip("_")
-                found = best(values, dataset, name if ending else ALL.get(name, name), metric)
+            for share, dataset in datasets.items():
+                found = best(values, dataset, name if share < 1 else ALL.get(name, name), metric)
                 if found:
                     points[share] = (sum(found) / len(found), min(found), max(found))
-                is_teacher = values.filter(dataset=dataset, score="teacher", split="test", metric=metric)
-                teacher[share] = is_teacher["value"].mean()
             mean, low, high = zip(*points.values(), strict=True)
             bars = [
                 [m - x for m, x in zip(mean, low, strict=True)],
                 [x - m for m, x in zip(mean, high, strict=True)],
             ]
             panel.errorbar(list(points), mean, yerr=bars, color=colour, linestyle=style, marker="o", label=title)
-        panel.plot(list(teacher), list(teacher.values()), color="#7f7f7f", linestyle=":", label="teacher")
+        of_teacher = values.filter(score="teacher", split="test", metric=metric)
+        teacher = [of_teacher.filter(dataset=dataset)["value"].item() for dataset in datasets.values()]
+        panel.plot(list(datasets), teacher, color="#7f7f7f", linestyle=":", label="teacher")
         panel.set_xticks(list(SHARES.values()), labels=["1/4", "1/2", "all"])
         panel.set_title(domain)
         panel.set_xlabel("training pairs with a label")

@@ -137,14 +137,19 @@ def write_activations(
     if sites:
         _write_pooled(lm, prompt, sites, pooling, texts, temporary / POOLED, batch_tokens, advance)
     pairs = [*zip(first, second, strict=True), *zip(second, first, strict=True)]
-    loose = np.setdiff1d(np.arange(len(texts)), np.concatenate([first, second]))
-    prompts = [*(prompt.pair(texts[a], texts[b]) for a, b in pairs), *(prompt.alone(texts[i]) for i in loose)]
+    loose = [texts[i] for i in loose_texts(len(texts), first, second)]
+    prompts = [*(prompt.pair(texts[a], texts[b]) for a, b in pairs), *map(prompt.alone, loose)]
     starts = np.concatenate([[0], np.cumsum([len(ids) for ids in prompts])]).astype(np.int64)
     np.save(temporary / STARTS, starts, allow_pickle=False)
     if keep_hidden and cut > 0:
         _write_hidden(lm, prompt, f"{blocks}.{cut}", prompts, starts, temporary / HIDDEN, batch_tokens, advance)
     shutil.rmtree(folder, ignore_errors=True)
     temporary.replace(folder)
+
+
+def loose_texts(count: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Of so many texts the rows of those that stand in no pair, in order: that of their prompts."""
+    return np.setdiff1d(np.arange(count), np.concatenate([first, second]))
 
 
 Advance = Callable[[float], None] | None

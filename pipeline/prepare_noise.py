@@ -19,10 +19,7 @@ from data.texts import stable_number
 from pipeline.config import PrepareConfig
 
 log = logging.getLogger("flipkd.prepare")
-
 LABEL = PAIRS.get_field_index("label")
-
-
 Changes = dict[str, dict[str, int | float]]
 
 
@@ -157,13 +154,13 @@ def _labelled(pairs: Path) -> pl.DataFrame:
 
 def _write_changed(pairs: Path, path: Path, pair_ids: Collection[str], label: pl.Expr) -> None:
     """Write the pairs with another label for some of them."""
+    changed = pl.when(pl.col("pair_id").is_in(pair_ids)).then(label).otherwise(pl.col("label")).cast(pl.Int8)
 
     def tables() -> Iterator[pa.Table]:
         with pq.ParquetFile(pairs) as file:
             for batch in file.iter_batches(ROW_GROUP_ROWS):
                 table = pa.table(batch)
-                changed = pl.when(pl.col("pair_id").is_in(pair_ids)).then(label).otherwise(pl.col("label"))
-                labels = pl.DataFrame(table.select(["pair_id", "label"])).select(changed.cast(pl.Int8))
+                labels = pl.DataFrame(table.select(["pair_id", "label"])).select(changed)
                 yield table.set_column(LABEL, PAIRS.field(LABEL), labels.to_series().to_arrow())
 
     write_tables(tables(), path, PAIRS)

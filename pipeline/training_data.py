@@ -13,6 +13,7 @@ from torch import Tensor
 
 from data.errors import FlipkdError
 from models.flipkd_student import PairPrompt
+from models.frozen import loose_texts
 from models.objectives.screen import known_together
 from pipeline.metrics import calibrate, fit_calibration
 
@@ -53,7 +54,7 @@ class PairData:
     @cached_property
     def loose(self) -> np.ndarray:
         """Rows of the texts that stand in no pair."""
-        return np.setdiff1d(np.arange(len(self.texts)), np.concatenate([self.first, self.second]))
+        return loose_texts(len(self.texts), self.first, self.second)
 
     def lengths(self) -> list[int]:
         """Tokens of both texts of each pair."""
