@@ -46,16 +46,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from models.convert import converted
-from models.names import find_model
-from models.precision import matrix_precision
-from models.student import Batch, Student, load_base, pair_batch
-from pipeline.activations import keep_activations, make_batch
-from pipeline.config import DistillConfig
-from pipeline.distill import build
-from pipeline.objective import pair_terms, weights
-from pipeline.schedule import plan_work
-from pipeline.training_data import PairData
+from models.loading.convert import converted
+from models.loading.names import find_model
+from models.runtime.precision import matrix_precision
+from models.student.student import Batch, Student, load_base, pair_batch
+from pipeline.config.config import DistillConfig
+from pipeline.stages.distill.activations import keep_activations, make_batch
+from pipeline.stages.distill.objective import pair_terms, weights
+from pipeline.stages.distill.pair_data import PairData
+from pipeline.stages.distill.run import build
+from pipeline.stages.distill.schedule import plan_work
 
 BOUNDS = (0.5, 0.9)
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -69,7 +69,7 @@ def clock() -> float:
 
 
 def in_bf16(precision: str) -> bool:
-    """Whether activations are bf16, as in `pipeline.distill`: on a GPU that has it."""
+    """Whether activations are bf16, as in `pipeline.stages.distill.run`: on a GPU that has it."""
     return precision != "fp32" and DEVICE.type == "cuda" and torch.cuda.is_bf16_supported()
 
 

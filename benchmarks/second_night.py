@@ -20,11 +20,11 @@ from typing import Any
 
 import polars as pl
 
-from pipeline import teacher_vectors as stage
-from pipeline.config import Config
-from pipeline.execute import execute
-from pipeline.stages import Step, plan
-from pipeline.store import Store
+from pipeline.config.config import Config
+from pipeline.runner.execute import execute
+from pipeline.runner.plan import Step, plan
+from pipeline.stages.score import vectors as stage
+from pipeline.store.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 BANKING = ROOT.parent / "shared" / "data" / "banking77" / "train.csv"

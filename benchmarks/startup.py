@@ -9,7 +9,10 @@ import time
 
 COMMANDS = {
     "python -c pass": ["-c", "pass"],
-    "flipkd --help": ["-c", "import sys; sys.argv = ['flipkd', '--help']; from pipeline.cli import main; main()"],
+    "flipkd --help": [
+        "-c",
+        "import sys; sys.argv[1:] = ['--help']; from pipeline.cli.main import main; main()",
+    ],
     "import torch": ["-c", "import torch"],
 }
 ROUNDS = 7

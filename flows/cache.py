@@ -14,8 +14,8 @@ from typing import Any
 from prefect.cache_policies import CachePolicy
 from prefect.context import TaskRunContext
 
-from pipeline.stages import Step
-from pipeline.store import PREFECT_RECORD, Store
+from pipeline.runner.plan import Step
+from pipeline.store.store import PREFECT_RECORD, Store
 
 log = logging.getLogger("flipkd.run")
 
@@ -33,7 +33,7 @@ class ArtifactPolicy(CachePolicy):
     ) -> str | None:
         """The key under the artifact store; a record whose artifact is damaged is removed first.
 
-        What is wrong with the artifact is logged by `pipeline.execute`, which then runs the stage again.
+        What is wrong with the artifact is logged by `pipeline.runner.execute`, which then runs the stage again.
         """
         step, store = inputs["step"], inputs["store"]
         try:

@@ -20,21 +20,21 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from data.errors import FlipkdError
-from flows.clock import Clock
 from flows.flip import make, show_progress
 from flows.gpu import gpu_slot
+from flows.remaining_time import Clock
 from flows.summary import HOOKS
 from flows.workers import in_process, processes_ended_if_stopped
-from pipeline.check import check
-from pipeline.compare_config import CompareConfig, Job, all_jobs
-from pipeline.comparison import Student, summarise, value_rows
-from pipeline.comparison_view import draw, markdown
-from pipeline.config import Config
-from pipeline.execute import execute
-from pipeline.runs import recording
-from pipeline.settings import store_of
-from pipeline.stages import Step, measure_step, plan
-from pipeline.store import Store, make_folder
+from pipeline.comparison.config import CompareConfig, Job, all_jobs
+from pipeline.comparison.statistics import Student, summarise, value_rows
+from pipeline.comparison.view import draw, markdown
+from pipeline.config.config import Config
+from pipeline.config.load import store_of
+from pipeline.runner.check import check
+from pipeline.runner.execute import execute
+from pipeline.runner.plan import Step, measure_step, plan
+from pipeline.runner.runs import recording
+from pipeline.store.store import Store, make_folder
 
 log = logging.getLogger("flipkd.compare")
 Plan = list[Step]

@@ -23,7 +23,7 @@ from data.errors import FlipkdError
 from flows.crashed import SILENCE_SECONDS, crash_automations, install
 from flows.gpu import LIMIT
 from flows.local import TAG
-from pipeline.settings import DEMO, load_config
+from pipeline.config.load import DEMO, load_config
 
 POOL = "flipkd"
 CHECKOUT = Path(__file__).resolve().parents[1]

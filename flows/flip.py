@@ -3,7 +3,7 @@
 From Python:
 
     from flows.flip import flip
-    from pipeline.settings import load_config
+    from pipeline.config.load import load_config
 
     artifacts = flip(load_config("config.yaml"), until="filter")
 
@@ -23,18 +23,18 @@ from prefect import State, flow, task
 from pydantic import Field
 
 from flows.cache import ArtifactPolicy
+from flows.gates import promotion, watch_drift
 from flows.gpu import gpu_slot
-from flows.night import promotion, watch_drift
 from flows.publish import publish
 from flows.summary import HOOKS, note
-from pipeline.check import check
-from pipeline.config import Config
-from pipeline.execute import execute, tidy
-from pipeline.runs import recording
-from pipeline.settings import store_of
-from pipeline.stage_names import StageName
-from pipeline.stages import Step, plan
-from pipeline.store import Store
+from pipeline.config.config import Config
+from pipeline.config.load import store_of
+from pipeline.contract.stage_names import StageName
+from pipeline.runner.check import check
+from pipeline.runner.execute import execute, tidy
+from pipeline.runner.plan import Step, plan
+from pipeline.runner.runs import recording
+from pipeline.store.store import Store
 
 log = logging.getLogger("flipkd.run")
 Reference = dict[str, str]

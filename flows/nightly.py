@@ -9,8 +9,8 @@ from prefect import flow
 from flows.flip import Reference, run_pipeline
 from flows.parameters import ConfigFile, changes_of, load_changed
 from flows.summary import HOOKS
-from pipeline.config import Config
-from pipeline.stage_names import StageName
+from pipeline.config.config import Config
+from pipeline.contract.stage_names import StageName
 
 if TYPE_CHECKING:
     from flows.parameters import Changes as Everything

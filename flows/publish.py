@@ -6,10 +6,10 @@ import json
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from pipeline.headline import metrics_table, read_metrics
-from pipeline.stage_summary import sentence
-from pipeline.stages import Step
-from pipeline.store import Manifest, Store
+from pipeline.evaluation.headline import metrics_table, read_metrics
+from pipeline.runner.plan import Step
+from pipeline.stages.registry import sentence
+from pipeline.store.store import Manifest, Store
 
 
 def publish(steps: list[Step], store: Store) -> None:

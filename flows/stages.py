@@ -7,9 +7,9 @@ from prefect import Flow, flow
 from flows.flip import Reference, run_pipeline
 from flows.parameters import Changes, ConfigFile, changes_of, load_changed
 from flows.summary import HOOKS
-from pipeline.config import Config
-from pipeline.stage_names import StageName
-from pipeline.stages import STAGES
+from pipeline.config.config import Config
+from pipeline.contract.stage_names import StageName
+from pipeline.runner.plan import STAGES
 
 # Prefect's form takes the parameters' descriptions from here.
 DOC = """{title}. The stages before it come from the store.

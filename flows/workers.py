@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from data.errors import FlipkdError
-from pipeline.log_setup import set_up_logging, speak_as
+from pipeline.terminal.log_lines import set_up_logging, speak_as
 
 P = ParamSpec("P")
 R = TypeVar("R")

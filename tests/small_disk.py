@@ -13,11 +13,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.config import Config
-from pipeline.execute import execute
-from pipeline.runs import recording
-from pipeline.stages import Step, plan
-from pipeline.store import Store
+from pipeline.config.config import Config
+from pipeline.runner.execute import execute
+from pipeline.runner.plan import Step, plan
+from pipeline.runner.runs import recording
+from pipeline.store.store import Store
 from tests.tiny import tiny_config
 
 PAGE = 4096
@@ -90,7 +90,7 @@ def on_read_only(command: str, store: Store, steps: list[Step]) -> None:
     """The commands that only look need not write."""
     from typer.testing import CliRunner
 
-    from pipeline.cli import app
+    from pipeline.cli.main import app
 
     key = [f"score/{steps[2].key}"] if command == "lineage" else []
     done = CliRunner().invoke(app, [command, *key, "--store", str(store.root)])

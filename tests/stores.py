@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.execute import describe_files
-from pipeline.runs import PlannedStep, RunRecord
-from pipeline.stages import ALL_STAGES, STAGES
-from pipeline.store import MANIFEST, Manifest, Store, sealed
+from pipeline.runner.execute import describe_files
+from pipeline.runner.plan import ALL_STAGES, STAGES
+from pipeline.runner.runs import PlannedStep, RunRecord
+from pipeline.store.store import MANIFEST, Manifest, Store, sealed
 
 NOW = 1_800_000_000.0
 DAY = 86_400.0

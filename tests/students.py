@@ -12,8 +12,8 @@ import polars as pl
 
 from data.schema import PAIRS, PREDICTIONS, write_table
 from data.texts import pair_id
-from pipeline.execute import describe_files
-from pipeline.store import MANIFEST, Manifest, Store, artifact_key
+from pipeline.runner.execute import describe_files
+from pipeline.store.store import MANIFEST, Manifest, Store, artifact_key
 
 if TYPE_CHECKING:
     from pathlib import Path

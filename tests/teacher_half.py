@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from data.schema import PAIRS, SCORES, write_table
-from pipeline.config import TeachConfig
-from pipeline.stages import Context
+from pipeline.config.config import TeachConfig
+from pipeline.runner.plan import Context
 from tests.tiny import WORDS
 
 
@@ -70,7 +70,7 @@ def write_scores(folder: Path, rows: Iterable[tuple[float, int | None, str]]) ->
 
 def untuned(model: Path, pairs: Path, folder: Path) -> Path:
     """A teach artifact that holds a model as it is."""
-    from pipeline.teach import run
+    from pipeline.stages.teach.run import run
 
     out = folder / "teach"
     out.mkdir(parents=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from transformers import BertConfig
 
-    from pipeline.config import Config
+    from pipeline.config.config import Config
 
 WORDS = """
 how do i can the a an my your is are to of in on for card money bank account freeze cancel block lost stolen pay
@@ -28,7 +28,7 @@ def tiny_teacher(folder: Path, seed: int = 0, width: int = 32) -> Path:
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
     from transformers import BertModel, BertTokenizer
 
-    from models.quiet import quiet
+    from models.runtime.quiet import quiet
 
     vocabulary = _vocabulary()
     base = folder.with_name(f".{folder.name}.base")
@@ -53,7 +53,7 @@ def tiny_cross_encoder(folder: Path, seed: int = 0, outputs: int = 1) -> Path:
     from sentence_transformers import CrossEncoder
     from transformers import BertForSequenceClassification, BertTokenizer
 
-    from models.quiet import quiet
+    from models.runtime.quiet import quiet
 
     vocabulary = _vocabulary()
     config = _bert(len(vocabulary), 32)
@@ -148,7 +148,7 @@ def tiny_config(folder: Path, **sections: object) -> Config:
         folder: what is missing in it is built; what is there is used again.
         sections: settings of sections, over the tiny ones: `filter={"tau_pos": 0.2}`.
     """
-    from pipeline.config import Config
+    from pipeline.config.config import Config
 
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "teacher").exists():

@@ -13,16 +13,16 @@ from typing import Any
 import duckdb
 
 from data.errors import FlipkdError
-from models.convert import converted
-from models.names import find_model
-from models.student import load_base
-from pipeline.check import check
-from pipeline.config import Config, PairsFile
-from pipeline.execute import execute
-from pipeline.prepare_rows import source_name
-from pipeline.settings import load_config
-from pipeline.stages import plan
-from pipeline.store import Manifest, Store
+from models.loading.convert import converted
+from models.loading.names import find_model
+from models.student.student import load_base
+from pipeline.config.config import Config, PairsFile
+from pipeline.config.load import load_config
+from pipeline.runner.check import check
+from pipeline.runner.execute import execute
+from pipeline.runner.plan import plan
+from pipeline.stages.prepare.rows import source_name
+from pipeline.store.store import Manifest, Store
 from tests.bad_input.corpus import Case
 
 LONGEST_MESSAGE = 6000

@@ -42,7 +42,7 @@ def config_of(case: Case, folder: Path) -> Path:
 
 def flipkd(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "FLIPKD_HOME": str(folder / "store")}
-    program = "from pipeline.cli import main; main()"
+    program = "from pipeline.cli.main import main; main()"
     return subprocess.run(
         [sys.executable, "-c", program, *arguments],
         cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False,

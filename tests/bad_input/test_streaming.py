@@ -20,8 +20,8 @@ PROGRAM = """
 import json, logging, resource, sys
 from pathlib import Path
 from data.errors import FlipkdError
-from pipeline.config import PrepareConfig
-from pipeline.prepare import prepare
+from pipeline.config.config import PrepareConfig
+from pipeline.stages.prepare.run import prepare
 logging.disable(logging.CRITICAL)
 path, out, more = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
 config = PrepareConfig.model_validate({"inputs": [{"kind": "pairs", "path": str(path)}], **more})

@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 
 from data.errors import FlipkdError
 from flows.compare import compare, run_comparison
-from pipeline.cli import app
-from pipeline.compare_config import CompareConfig, all_jobs, load_comparison, variant_config
-from pipeline.comparison import Student, summarise
-from pipeline.comparison_view import markdown
-from pipeline.settings import load_config
+from pipeline.cli.main import app
+from pipeline.comparison.config import CompareConfig, all_jobs, load_comparison, variant_config
+from pipeline.comparison.statistics import Student, summarise
+from pipeline.comparison.view import markdown
+from pipeline.config.load import load_config
 from tests.tiny import tiny_config
 
 SCORES = ("teacher", "decoder", "encoder", "fused")
@@ -56,15 +56,15 @@ def done(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Path
 
 
 def record_runs(patch: pytest.MonkeyPatch, calls: list[str]) -> None:
-    import pipeline.execute
+    import pipeline.runner.execute
 
-    run = pipeline.execute._run
+    run = pipeline.runner.execute._run
 
     def counted(step, config, store):  # type: ignore[no-untyped-def]
         calls.append(step.stage)
         run(step, config, store)
 
-    patch.setattr(pipeline.execute, "_run", counted)
+    patch.setattr(pipeline.runner.execute, "_run", counted)
 
 
 def test_what_is_shared_is_computed_once(done: Path) -> None:
@@ -95,8 +95,8 @@ def test_every_student_split_score_and_metric_has_a_row(done: Path) -> None:
 
 
 def measured_folder(folder: Path, variant: str, seed: int) -> Path:
-    from pipeline.settings import store_of
-    from pipeline.stages import measure_step, plan
+    from pipeline.config.load import store_of
+    from pipeline.runner.plan import measure_step, plan
 
     config = variant_config(load_comparison(folder / "compare.yaml"), "tiny", variant, seed, None)
     return store_of(config).path("measure", measure_step(config, plan(config, "distill")).key)
@@ -143,8 +143,8 @@ def test_means_and_differences_against_scikit_learn(done: Path) -> None:
 def test_an_untrained_student_has_an_empty_b(done: Path) -> None:
     from safetensors.numpy import load_file
 
-    from pipeline.settings import store_of
-    from pipeline.stages import plan
+    from pipeline.config.load import store_of
+    from pipeline.runner.plan import plan
 
     config = variant_config(load_comparison(done / "compare.yaml"), "tiny", "zero_shot", 1, None)
     folder = store_of(config).path("distill", plan(config, "distill")[-1].key)
@@ -236,7 +236,7 @@ def test_a_variant_that_lacks_seeds_is_compared_on_those_it_has(done: Path) -> N
 
 
 def test_presets_are_configs(tmp_path: Path) -> None:
-    from pipeline.presets import PRESETS
+    from pipeline.comparison.presets import PRESETS
 
     for preset in PRESETS:
         config = load_comparison(comparison_file(tmp_path, preset=preset, variants={}))

@@ -24,9 +24,9 @@ import psutil
 import pytest
 import yaml
 
-from pipeline.settings import load_config, store_of
-from pipeline.stages import STAGES, plan
-from pipeline.store import Manifest
+from pipeline.config.load import load_config, store_of
+from pipeline.runner.plan import STAGES, plan
+from pipeline.store.store import Manifest
 from tests.tiny import tiny_config
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -56,8 +56,9 @@ class Served:
     @classmethod
     def start(cls, folder: Path, port: int) -> Served:
         command = [
-            sys.executable, "-c", "from pipeline.cli import main; main()", "serve", str(folder / "nightly.yaml"),
-            "--port", str(port), "--home", str(folder / "prefect"), "--silence", str(SILENCE),
+            sys.executable, "-c", "from pipeline.cli.main import main; main()",
+            "serve", str(folder / "nightly.yaml"), "--port", str(port),
+            "--home", str(folder / "prefect"), "--silence", str(SILENCE),
         ]  # fmt: skip
         env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | {
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

@@ -11,10 +11,10 @@ import pytest
 
 from data.errors import FlipkdError
 from flows.flip import StageName, flip
-from pipeline.config import Config
-from pipeline.settings import store_of
-from pipeline.stages import STAGES, plan
-from pipeline.store import PREFECT_RECORD
+from pipeline.config.config import Config
+from pipeline.config.load import store_of
+from pipeline.runner.plan import STAGES, plan
+from pipeline.store.store import PREFECT_RECORD
 from tests.tiny import tiny_config
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -32,16 +32,16 @@ class Outcome(NamedTuple):
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, flipkd_log: pytest.LogCaptureFixture) -> Any:
     """Run the flow and tell what happened."""
-    import pipeline.execute
+    import pipeline.runner.execute
 
-    really = pipeline.execute._run
+    really = pipeline.runner.execute._run
     computed: list[str] = []
 
     def counted(step: Any, *rest: Any) -> None:
         computed.append(step.stage)
         really(step, *rest)
 
-    monkeypatch.setattr(pipeline.execute, "_run", counted)
+    monkeypatch.setattr(pipeline.runner.execute, "_run", counted)
 
     def run(config: Config, **parameters: Any) -> Outcome:
         computed.clear()
@@ -138,7 +138,7 @@ def test_configs_that_differ_in_distillation_share_the_teacher(folder: Path, run
 def test_a_stage_that_raises_leaves_nothing_and_is_resumed(
     folder: Path, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import pipeline.filter
+    import pipeline.stages.filter.run
 
     config = tiny_config(folder, filter={"tau_pos": {"quantile": 0.1}})
 
@@ -147,7 +147,7 @@ def test_a_stage_that_raises_leaves_nothing_and_is_resumed(
         raise RuntimeError("the disk is on fire")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline.filter, "run", broken)
+        patch.setattr(pipeline.stages.filter.run, "run", broken)
         with pytest.raises(RuntimeError, match="on fire"):
             run(config, until="filter")
     assert not artifact(config, "filter").exists()

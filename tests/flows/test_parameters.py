@@ -12,8 +12,8 @@ import yaml
 
 from data.errors import FlipkdError
 from flows.parameters import changes_of, load_changed
-from pipeline.config import Bound, Config, FilterConfig
-from pipeline.settings import load_config
+from pipeline.config.config import Bound, Config, FilterConfig
+from pipeline.config.load import load_config
 from tests.tiny import tiny_config
 
 

@@ -36,7 +36,7 @@ def test_a_run_that_completes(tiny_run: Path, tmp_path: Path) -> None:
 
 
 def test_a_stage_that_fails(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import pipeline.filter
+    import pipeline.stages.filter.run
     from flows.stages import filter as filter_flow
 
     folder = shutil.copytree(tiny_run, tmp_path / "copy")
@@ -46,7 +46,7 @@ def test_a_stage_that_fails(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.
     def broken(*_: Any) -> dict[str, Any]:
         raise FlipkdError("no pair is <script>alert(1)</script> kept")
 
-    monkeypatch.setattr(pipeline.filter, "run", broken)
+    monkeypatch.setattr(pipeline.stages.filter.run, "run", broken)
     with pytest.raises(FlipkdError):
         filter_flow(str(file))
     told = account()

@@ -17,13 +17,13 @@ import pytest
 
 from data.errors import FlipkdError
 from flows.compare import run_comparison
-from pipeline.compare_config import load_comparison
+from pipeline.comparison.config import load_comparison
 from tests.flows.test_compare import comparison_file
 
 LONG = {"distill.epochs": 100.0, "distill.batch_pairs": 2, "distill.checkpoint_minutes": 1e-6}
 # As a terminal starts it: tests that run in a shell's background inherit that SIGINT is ignored.
 HEARD = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-RUN = [sys.executable, "-c", f"{HEARD}; from pipeline.cli import main; main()", "compare"]
+RUN = [sys.executable, "-c", f"{HEARD}; from pipeline.cli.main import main; main()", "compare"]
 
 
 @pytest.mark.parametrize("to_all", [False, True])  # a terminal's Ctrl-C, `timeout` and Slurm reach every process

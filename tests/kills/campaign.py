@@ -19,7 +19,7 @@ from pathlib import Path
 from signal import SIGKILL, SIGTERM
 
 import flows  # noqa: F401  # before anything imports Prefect
-from pipeline.stage_names import StageName
+from pipeline.contract.stage_names import StageName
 from tests.kills.harness import (
     ALL,
     Harness,

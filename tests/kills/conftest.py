@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import Config
+from pipeline.config.config import Config
 from tests.kills.harness import Harness, forkserver, small_config
 
 

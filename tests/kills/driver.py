@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import flows.flip
-import pipeline.distill
-import pipeline.export
-import pipeline.filter
-import pipeline.prepare
-import pipeline.score
-import pipeline.teach  # imported for the processes forked from here
-from pipeline.config import Config
+import pipeline.stages.distill.run
+import pipeline.stages.export.run
+import pipeline.stages.filter.run
+import pipeline.stages.prepare.run
+import pipeline.stages.score.run
+import pipeline.stages.teach.run  # imported for the processes forked from here
+from pipeline.config.config import Config
 from tests.kills.moments import arm, count_changes
 
 
@@ -45,7 +45,7 @@ def drive(settings: Mapping[str, Any]) -> None:
     config = Config.model_validate_json(settings["config"])
     stage = _follow_stages(Path(settings["marks"]), settings.get("pause"))
     if not settings.get("check", True):
-        pipeline.export.verify = lambda *_, **__: {"skipped": 0.0}
+        pipeline.stages.export.run.verify = lambda *_, **__: {"skipped": 0.0}
     store, signal = Path(str(config.store)), settings.get("signal", 0)
     if moment := settings.get("moment"):
         arm(moment, signal, store, lambda: stage[-1])
@@ -64,7 +64,7 @@ def _run(settings: Mapping[str, Any], config: Config) -> None:
     logging.getLogger("flipkd").addHandler(handler)
     with temporary_settings({PREFECT_API_URL: settings["url"], PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         if command := settings.get("command"):
-            from pipeline.cli import main
+            from pipeline.cli.main import main
 
             sys.argv = ["flipkd", *command]
             main()
@@ -88,7 +88,7 @@ def _follow_stages(marks: Path, pause: str | None) -> list[str]:
 
 def _pause(stage: str, marks: Path) -> None:
     """Make a stage sleep when it begins to work; the lock is held by then."""
-    module = sys.modules[f"pipeline.{stage}"]
+    module = sys.modules[f"pipeline.stages.{stage}.run"]
 
     def sleep(*_: Any) -> Any:
         (marks / f"{stage}.asleep").touch()

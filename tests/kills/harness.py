@@ -22,9 +22,9 @@ import polars as pl
 import psutil
 from polars.testing import assert_frame_equal
 
-from pipeline.config import Config
-from pipeline.stage_names import StageName
-from pipeline.stages import STAGES, plan
+from pipeline.config.config import Config
+from pipeline.contract.stage_names import StageName
+from pipeline.runner.plan import STAGES, plan
 from tests.kills.driver import drive
 from tests.kills.moments import Moment
 from tests.tiny import tiny_config

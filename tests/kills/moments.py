@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.stage_names import StageName
+from pipeline.contract.stage_names import StageName
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ def generic(stage: StageName) -> list[Moment]:
     hidden = f"{folder}/.*.writing"
     record = "prefect.results:ResultStore._persist_result_record"
     return [
-        Moment(stage, "data files there, no manifest", "pipeline.execute:describe_files"),
+        Moment(stage, "data files there, no manifest", "pipeline.runner.execute:describe_files"),
         Moment(stage, "inside the manifest", "pathlib:Path.write_text", "within", "manifest.json",
                f"{hidden}/manifest.json"),
-        Moment(stage, "manifest there, not flushed", "pipeline.store:flush", where=writing),
+        Moment(stage, "manifest there, not flushed", "pipeline.store.store:flush", where=writing),
         Moment(stage, "between flush and rename", "os:replace", where=writing),
         Moment(stage, "after the rename", "os:replace", "after", where=writing),
         Moment(stage, "before the scratch folder is swept", "shutil:rmtree", where=f"work/{stage}",
@@ -78,7 +78,7 @@ SPECIFIC: dict[StageName, list[Moment]] = {
         Moment("teach", "checkpoint: inside its state", "transformers.trainer_callback:TrainerState.save_to_json",
                "within", "", "work/teach/*/checkpoints/checkpoint-*/trainer_state.json", call=2),
         Moment("teach", "checkpoint: old ones not removed", "transformers.trainer:rotate_checkpoints", call=2),
-        Moment("teach", "teacher saved, no metrics", "pipeline.teach:save", "after"),
+        Moment("teach", "teacher saved, no metrics", "pipeline.stages.teach.run:save", "after"),
     ],
     "score": [
         Moment("score", "inside a shard", "numpy:save", "within", "", "work/score/*/shards/*.writing", call=2),
@@ -88,7 +88,7 @@ SPECIFIC: dict[StageName, list[Moment]] = {
         Moment("score", "before the cache part's rename", "os:replace", where=r"part\.writing"),
         Moment("score", "after the cache part's rename", "os:replace", "after", r"part\.writing"),
         Moment("score", "Parquet file without its footer", BATCH, "after", call=2),
-        Moment("score", "embeddings there, no scores", "pipeline.score:write_scores"),
+        Moment("score", "embeddings there, no scores", "pipeline.stages.score.run:write_scores"),
     ],
     "filter": [
         Moment("filter", "Parquet file without its footer", TABLE, "after"),
@@ -96,20 +96,20 @@ SPECIFIC: dict[StageName, list[Moment]] = {
     ],
     "distill": [
         Moment("distill", "activations kept, not renamed", "os:replace", where=r"activations/\.\w+\.writing"),
-        Moment("distill", "optimiser step 4", "pipeline.training:_update", call=4),
-        Moment("distill", "inside a checkpoint", "models.checkpoint:save_file", "within", "",
+        Moment("distill", "optimiser step 4", "pipeline.stages.distill.loop:_update", call=4),
+        Moment("distill", "inside a checkpoint", "models.student.checkpoint:save_file", "within", "",
                "work/distill/*/*writing", call=2),
         Moment("distill", "before a checkpoint's rename", "os:replace", where=CHECKPOINT, call=2),
         Moment("distill", "after a checkpoint's rename", "os:replace", "after", where=CHECKPOINT, call=3),
-        Moment("distill", "adapter there, no log", "pipeline.distill:write_table"),
+        Moment("distill", "adapter there, no log", "pipeline.stages.distill.run:write_table"),
         Moment("distill", "log without its footer", TABLE, "after"),
     ],
     "export": [
         Moment("export", "student half assembled", "shutil:copytree", "after", call=2),
-        Moment("export", "student there, no decision", "pipeline.export:set_decision"),
+        Moment("export", "student there, no decision", "pipeline.stages.export.run:set_decision"),
         Moment("export", "clean process starting", "subprocess:Popen.__init__", "after"),
         Moment("export", "predictions without a footer", TABLE, "after"),
-        Moment("export", "metrics there, no report", "pipeline.export:write_report"),
+        Moment("export", "metrics there, no report", "pipeline.stages.export.run:write_report"),
     ],
 }  # fmt: skip
 MOMENTS: dict[StageName, list[Moment]] = {stage: own + generic(stage) for stage, own in SPECIFIC.items()}

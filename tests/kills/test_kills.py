@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import Config
-from pipeline.stage_names import StageName
+from pipeline.config.config import Config
+from pipeline.contract.stage_names import StageName
 from tests.kills.harness import (
     ALL,
     Harness,

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import Config
-from pipeline.stages import STAGES
+from pipeline.config.config import Config
+from pipeline.runner.plan import STAGES
 from tests.kills.harness import Harness, assert_same_outcome, leftovers, other_store, without
 from tests.kills.moments import Moment
 

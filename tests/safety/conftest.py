@@ -74,7 +74,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
     for name in ("PREFECT_API_URL", "PREFECT_API_DATABASE_CONNECTION_URL", "HF_HUB_OFFLINE"):
         environment.pop(name, None)
     trace = folder / "trace" if strace_works() else None
-    command = [sys.executable, "-c", "from pipeline.cli import main; main()", "--debug", "run", "config.yaml"]
+    command = [sys.executable, "-c", "from pipeline.cli.main import main; main()", "--debug", "run", "config.yaml"]
     if trace:
         command = ["strace", *TRACE, "-o", str(trace), *command]
     done = subprocess.run(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.parallel import environment_of
+from pipeline.stages.distill.processes import environment_of
 from tests.safety import audit
 from tests.safety.conftest import TRACE, Watched, strace_works
 
@@ -57,7 +57,7 @@ def test_processes_that_train_together_meet_on_loopback(tmp_path: Path) -> None:
     if not strace_works():
         pytest.skip("strace is not installed or may not trace here")
     code = (
-        "import torch; from pathlib import Path; from pipeline.parallel import meet\n"
+        "import torch; from pathlib import Path; from pipeline.stages.distill.processes import meet\n"
         f"torch.cuda.is_available = lambda: False\nmeet(Path({str(tmp_path)!r}))\n"
         "one = torch.ones(1); torch.distributed.all_reduce(one); print(int(one))\n"
         "torch.distributed.destroy_process_group()"

@@ -10,10 +10,10 @@ import pytest
 from pydantic import ValidationError
 
 from data.errors import FlipkdError
-from pipeline.config_nightly import PromoteConfig
-from pipeline.execute import execute
-from pipeline.stages import plan
-from pipeline.store import MANIFEST, Store, read_manifest
+from pipeline.config.nightly import PromoteConfig
+from pipeline.runner.execute import execute
+from pipeline.runner.plan import plan
+from pipeline.store.store import MANIFEST, Store, read_manifest
 from tests.safety.conftest import NAME, Watched
 from tests.tiny import tiny_config
 

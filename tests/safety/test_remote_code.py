@@ -10,14 +10,14 @@ import pytest
 import yaml
 
 from data.errors import FlipkdError
-from models.student_folder import MODULES
-from pipeline.check import check
-from pipeline.config import Config
-from pipeline.execute import execute
-from pipeline.predict import predict
-from pipeline.prepare import encode
-from pipeline.settings import store_of
-from pipeline.stages import plan
+from models.student.folder import MODULES
+from pipeline.config.config import Config
+from pipeline.config.load import store_of
+from pipeline.runner.check import check
+from pipeline.runner.execute import execute
+from pipeline.runner.plan import plan
+from pipeline.stages.export.predict import predict
+from pipeline.stages.prepare.run import encode
 from tests.safety.conftest import Watched
 from tests.tiny import tiny_config
 

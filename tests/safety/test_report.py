@@ -15,8 +15,8 @@ import pytest
 
 from flows.publish import filter_markdown
 from flows.summary import summary_markdown
-from pipeline.report import write_report
-from pipeline.store import read_manifest
+from pipeline.stages.export.report import write_report
+from pipeline.store.store import read_manifest
 from tests.safety.conftest import HOSTILE, NAME, Watched
 
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')

@@ -1,0 +1,21 @@
+"""Where this process computes."""
+
+from __future__ import annotations
+
+import torch
+from accelerate.utils import parse_flag_from_env
+from sentence_transformers.util import get_device_name
+
+
+def own_device() -> torch.device:
+    """The device of this process: a GPU if there is one (CUDA's, or Apple's and others), else the CPU.
+
+    Of several CUDA GPUs it is the first one. Only the processes that train one student together
+    (`pipeline.stages.distill.processes`) take one each, by their `LOCAL_RANK`; without CUDA they all stay on the
+    CPU, which `ACCELERATE_USE_CPU` asks for. Students that `compare --jobs` makes beside each other share the
+    first GPU.
+
+    It is where sentence-transformers puts a teacher by itself, and where accelerate moves the student to when its
+    training begins: nothing is moved twice.
+    """
+    return torch.device("cpu" if parse_flag_from_env("ACCELERATE_USE_CPU") else get_device_name())

@@ -1,0 +1,201 @@
+"""The command line `flipkd`. Nothing heavy is imported here: each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast, get_args
+
+import typer
+
+from pipeline.cli import analyse, compare, drift, promote, serve, store
+from pipeline.cli.base import HELP, ConfigFile, Guarded, Overrides, Until, console, examples, load, told_to_stop
+from pipeline.contract.stage_names import StageName
+
+if TYPE_CHECKING:
+    from pipeline.config.config import Config
+
+
+app = typer.Typer(
+    cls=Guarded,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings=HELP,
+    help="flipkd: a small BERT teaches a large language model to match texts."
+    "\n\nSix stages. The teacher's half ends in scores that people read: prepare, teach, score, filter. "
+    "The student's half ends in a model that people use: distill, export. "
+    "What is there already is not computed again.",
+    epilog=examples(
+        "flipkd demo",
+        "flipkd init config.yaml, fill in prepare.inputs, flipkd run config.yaml",
+    ),
+)
+scores = typer.Typer(no_args_is_help=True, context_settings=HELP, help="Look into the teacher's scores.")
+app.add_typer(scores, name="scores")
+
+
+def _stages(names: list[str]) -> list[str]:
+    for name in names:
+        if name not in get_args(StageName):
+            raise typer.BadParameter(f"{name!r} is not one of {', '.join(get_args(StageName))}")
+    return names
+
+
+Refresh = Annotated[
+    list[str],
+    typer.Option(
+        metavar="STAGE",
+        callback=_stages,
+        help="Run this stage again although its result is there. May be given several times. "
+        "Later stages go by settings and inputs, so they stay as they are: name them too if they should follow.",
+    ),
+]
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks, and log more.")] = False,
+) -> None:
+    from pipeline.terminal.log_lines import set_up_logging
+
+    set_up_logging(debug)
+
+
+@app.command(
+    epilog=examples(
+        "flipkd run config.yaml --until filter",
+        "flipkd run config.yaml --refresh filter",
+        "flipkd run config.yaml --set filter.tau_pos=0.4 --set distill.epochs=1",
+    )
+)
+def run(config: ConfigFile, until: Until = None, refresh: Refresh = [], overrides: Overrides = []) -> None:  # noqa: B006
+    """Run the pipeline: only the stages whose input or settings have changed are computed.
+
+    With `--set` it is a trial: `promote: auto` then promotes nothing, unless `--set promote=auto` says so.
+    """
+    from pipeline.config.load import trial
+
+    settings = load(config, overrides)
+    says = any(override.strip().startswith("promote") for override in overrides)
+    _run(trial(settings) if overrides and not says else settings, until, refresh)
+
+
+@app.command(epilog=examples("flipkd demo --set distill.epochs=1"))
+def demo(overrides: Overrides = []) -> None:  # noqa: B006
+    """Run the pipeline on the FAQ sample that ships with flipkd, on the two packaged models."""
+    _run(load("demo", overrides), None, [])
+
+
+@app.command(epilog=examples("flipkd init faq.yaml"))
+def init(
+    path: Annotated[Path, typer.Argument(help="The file to write; nothing is overwritten.")] = Path("flipkd.yaml"),
+) -> None:
+    """Write a commented config with every key at its default."""
+    from pipeline.config.init import write_config
+
+    write_config(path)
+    typer.echo(f"Wrote {path}. Fill in prepare.inputs, then: flipkd run {path}")
+
+
+@app.command(epilog=examples("flipkd status config.yaml", "flipkd status config.yaml --set filter.tau_pos=0.4"))
+def status(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
+    """Show for each stage whether its result is there: key, age, size, summary. Computes nothing."""
+    from pipeline.runner.status import status as states
+    from pipeline.runner.status import status_table
+
+    console().print(status_table(states(load(config, overrides))))
+
+
+@app.command(epilog=examples("flipkd predict .flipkd/artifacts/export/KEY/student pairs.csv -o out.parquet"))
+def predict(
+    student: Annotated[Path, typer.Argument(help="The folder `student` of an export.")],
+    pairs: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet with two columns of texts.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The Parquet file to write.")],
+    text_a: Annotated[str, typer.Option(help="Column of the first text.")] = "text_a",
+    text_b: Annotated[str, typer.Option(help="Column of the second text.")] = "text_b",
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run the code that the student's base model brings.")
+    ] = False,
+) -> None:
+    """Score pairs with a student: decoder, encoder and fused score beside the columns of the input."""
+    from pipeline.stages.export.predict import predict as predict_pairs
+
+    summary = predict_pairs(student, pairs, out, text_a=text_a, text_b=text_b, trust_remote_code=trust_remote_code)
+    typer.echo(f"Wrote {out}: {', '.join(f'{name} {value}' for name, value in summary.items())}")
+
+
+@scores.command(
+    epilog=examples(
+        'flipkd scores show config.yaml --where "label = 1 AND teacher_score < 0.4"',
+        "flipkd scores show config.yaml --where \"reason <> 'kept'\" --sort -teacher_score -o dropped.csv",
+    )
+)
+def show(
+    config: ConfigFile,
+    where: Annotated[
+        str | None, typer.Option(metavar="SQL", help="Condition on the columns, as after WHERE in SQL.")
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Sort by a column; -COLUMN from high to low.")
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option("-n", min=1, help="At most so many rows; 20 in the terminal, all into a file.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write all columns to a .csv, .parquet or .jsonl file.")
+    ] = None,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Show pairs with the teacher's score, and what the filter decided where it has run."""
+    from pipeline.cli.scores_view import rows_table, scores_file, select_rows, write_rows
+
+    found = select_rows(scores_file(load(config, overrides)), where, sort, rows or (None if out else 20))
+    if out is not None:
+        write_rows(found, out)
+        typer.echo(f"Wrote {found.height} rows to {out}")
+        return
+    terminal = console()
+    terminal.print(rows_table(found) if found.height else "no row fulfils the condition")
+
+
+@scores.command(epilog=examples("flipkd scores describe config.yaml"))
+def describe(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
+    """Show counts, quantiles of the score, and the share beyond the bounds, by label and split."""
+    from pipeline.cli.scores_view import bounds_of, describe_scores, description_table, scores_file
+
+    path = scores_file(load(config, overrides))
+    console().print(description_table(describe_scores(path), bounds_of(path)))
+
+
+for _part in (
+    compare,
+    analyse,
+    drift,
+    promote,
+    store,
+    serve,
+):  # their commands stand beside those above
+    app.add_typer(_part.app)
+
+
+# ---------------------------------------------------------------------------------------------------- help
+
+
+def _run(config: Config, until: StageName | None, refresh: list[str]) -> None:
+    from pipeline.runner.check import check
+
+    check(config, until)  # before Prefect starts: a wrong config is told at once
+    from flows.flip import flip
+    from flows.local import quiet_prefect
+    from pipeline.cli.result_view import show_result
+    from pipeline.config.load import store_of
+
+    with quiet_prefect():
+        artifacts = flip(config, until=until, refresh=cast(list[StageName], refresh))
+    show_result(console(), store_of(config), artifacts)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    signal.signal(signal.SIGTERM, told_to_stop)
+    app()

@@ -1,0 +1,190 @@
+"""The numbers of a comparison: a table of all students, and paired differences with their intervals.
+
+All students of a dataset are measured on the same test pairs. A resample draws pairs once and measures every
+student on them (paired bootstrap); the seeds of a variant are averaged within a resample. So an interval says
+how far the numbers depend on the pairs of the test, and the standard deviation over seeds, beside it, how far on
+chance in training.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from data.errors import FlipkdError
+from pipeline.evaluation.bootstrap import PERCENTILES, Sample, resamples, weighted_metrics
+from pipeline.evaluation.headline import SCORES
+from pipeline.evaluation.metrics import METRICS
+
+Numbers = NDArray[np.floating]
+Key = tuple[str, int, str]  # variant, seed, score
+ROWS = {
+    "dataset": pl.String, "variant": pl.String, "seed": pl.Int64, "split": pl.String,
+    "score": pl.String, "metric": pl.String, "value": pl.Float64,
+}  # fmt: skip
+SUMMARY = {
+    "dataset": pl.String, "variant": pl.String, "score": pl.String, "metric": pl.String, "against": pl.String,
+    "seeds": pl.Int64, "mean": pl.Float64, "deviation": pl.Float64, "low": pl.Float64, "high": pl.Float64,
+}  # fmt: skip
+TEACHER = "teacher"
+BEST = "best"
+
+
+@dataclass(frozen=True)
+class Student:
+    """One measured student: where its `measure` artifact lies."""
+
+    dataset: str
+    variant: str
+    seed: int
+    folder: Path
+
+
+def value_rows(students: Iterable[Student]) -> pl.DataFrame:
+    """A row for each student, split, score and metric, with the columns `ROWS`.
+
+    The teacher is the same for all students of a dataset: its rows stand once, as the variant `teacher`, seed 0.
+    """
+    rows: dict[tuple[Any, ...], float] = {}
+    for student in students:
+        metrics = json.loads((student.folder / "metrics.json").read_text("utf-8"))
+        for split, scores in metrics["splits"].items():
+            for score in SCORES:
+                who = (TEACHER, 0) if score == TEACHER else (student.variant, student.seed)
+                for metric in METRICS:
+                    value = scores[score][metric]["value"]
+                    if value is not None:
+                        rows.setdefault((student.dataset, *who, split, score, metric), value)
+    return pl.DataFrame([(*key, value) for key, value in rows.items()], schema=ROWS, orient="row")
+
+
+def summarise(students: Iterable[Student], against: str, *, count: int, seed: int) -> pl.DataFrame:
+    """Means over seeds on test with 95 % intervals, and differences from one variant and from the teacher.
+
+    Args:
+        against: the variant that others are compared with, score against the same score; `best` compares the best
+            of a variant's scores (by the mean of F1 on dev) with the best of the other's.
+        count: resamples. seed: of them.
+
+    Returns:
+        The columns `SUMMARY`: `against` is empty for a mean, else whose value was taken off. `deviation` is the
+        standard deviation over seeds. Two variants are compared on the seeds that both have, where there are any.
+
+    Raises:
+        FlipkdError: the students of a dataset have different test pairs or teachers.
+    """
+    by_dataset: dict[str, list[Student]] = {}
+    for student in students:
+        by_dataset.setdefault(student.dataset, []).append(student)
+    rows = [
+        {"dataset": dataset, **row}
+        for dataset, found in by_dataset.items()
+        for row in _summarise(dataset, found, against, count, seed)
+    ]
+    return pl.DataFrame(rows, schema=SUMMARY)
+
+
+def _summarise(
+    dataset: str, students: list[Student], against: str, count: int, seed: int
+) -> Iterable[dict[str, Any]]:
+    labels, samples, chosen = _samples(dataset, students)
+    whole = np.ones((1, len(labels)), np.int32)
+    exact = {key: _of(sample, whole) for key, sample in samples.items()}
+    drawn: dict[Any, dict[str, list[Numbers]]] = {key: {metric: [] for metric in METRICS} for key in samples}
+    for weights in resamples(labels, count, seed):
+        for key, sample in samples.items():
+            for metric, values in _of(sample, weights).items():
+                drawn[key][metric].append(values)
+    spread = {
+        key: {m: np.concatenate(parts) for m, parts in found.items() if parts} for key, found in drawn.items()
+    }
+    variants = list(dict.fromkeys(student.variant for student in students))
+    scores = (*SCORES[1:], BEST)
+
+    def keys(variant: str, score: str) -> list[Key]:
+        if variant == TEACHER:
+            return [(TEACHER, 0, TEACHER)]
+        seeds = [student.seed for student in students if student.variant == variant]
+        return [(variant, number, chosen[variant] if score == BEST else score) for number in seeds]
+
+    def means(side: list[Key], metric: str) -> tuple[float, Numbers]:
+        """Over the students of one side: on the test pairs as they are, and in every resample."""
+        level = float(np.mean([exact[key][metric][0] for key in side]))
+        return level, np.mean([spread[key][metric] for key in side], axis=0)
+
+    for variant, score in [(TEACHER, TEACHER), *((v, s) for v in variants for s in scores)]:
+        ours = keys(variant, score)
+        for metric in METRICS:
+            if metric not in exact[ours[0]]:
+                continue
+            level, draws = means(ours, metric)
+            values = [exact[key][metric][0] for key in ours]
+            common = {"variant": variant, "score": score, "metric": metric, "seeds": len(ours)}
+            deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+            yield common | {"against": "", "mean": level, "deviation": deviation, **_interval(draws)}
+            for other in (against, TEACHER):
+                if other == variant or (other != TEACHER and other not in variants) or variant == TEACHER:
+                    continue
+                mine, theirs = shared(ours, keys(other, score))
+                level, draws = means(mine, metric)
+                their_level, their_draws = means(theirs, metric)
+                yield common | {
+                    "against": other, "seeds": len(mine), "mean": level - their_level, "deviation": None,
+                    **_interval(draws - their_draws),
+                }  # fmt: skip
+
+
+def shared(ours: list[Key], theirs: list[Key]) -> tuple[list[Key], list[Key]]:
+    """Two variants' students of the same seeds; all where one is the teacher, or they have none in common."""
+    common = {key[1] for key in ours} & {key[1] for key in theirs}
+    if not common or theirs[0][0] == TEACHER:
+        return ours, theirs
+    return [key for key in ours if key[1] in common], [key for key in theirs if key[1] in common]
+
+
+def _samples(
+    dataset: str, students: list[Student]
+) -> tuple[NDArray[np.integer], dict[Key, Sample], dict[str, str]]:
+    """Labels of the test pairs, every score on them, and which of its scores is each variant's best on dev."""
+    samples: dict[Key, Sample] = {}
+    on_dev: dict[str, dict[str, list[float]]] = {}
+    first: pl.DataFrame | None = None
+    for student in students:
+        metrics = json.loads((student.folder / "metrics.json").read_text("utf-8"))
+        pairs = pl.read_parquet(student.folder / "predictions.parquet").filter(split="test").sort("pair_id")
+        identity = pairs.select("pair_id", "label", "teacher")
+        if first is not None and not identity.equals(first):
+            raise FlipkdError(
+                f"{dataset}: variant {student.variant} has other test pairs or another teacher than "
+                f"{students[0].variant}; a variant may change nothing in prepare and teach: make it a dataset"
+            )
+        first = identity
+        labels = pairs["label"].to_numpy()
+        for score in SCORES:
+            who, number = (TEACHER, 0) if score == TEACHER else (student.variant, student.seed)
+            values = pairs[score].to_numpy()
+            threshold = metrics["thresholds"][score]
+            samples.setdefault((who, number, score), Sample(labels, values, np.clip(values, 0, 1), threshold, 10))
+            if score != TEACHER:
+                found = on_dev.setdefault(student.variant, {}).setdefault(score, [])
+                found.append(metrics["splits"]["dev"][score]["f1"]["value"])
+    chosen = {variant: max(found, key=lambda s: float(np.mean(found[s]))) for variant, found in on_dev.items()}
+    return next(iter(samples.values())).labels, samples, chosen
+
+
+def _of(sample: Sample, weights: NDArray[np.integer]) -> Mapping[str, Numbers]:
+    """The metrics that need no probability, (resamples,) each."""
+    found = weighted_metrics(sample, weights)
+    return {metric: values for metric, values in found.items() if metric not in {"brier", "ece"}}
+
+
+def _interval(values: Numbers) -> dict[str, float]:
+    low, high = np.percentile(values, PERCENTILES)
+    return {"low": float(low), "high": float(high)}

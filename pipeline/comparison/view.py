@@ -1,0 +1,88 @@
+"""A comparison as people read it: Markdown tables, and a figure of means with their intervals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from pipeline.comparison.statistics import BEST, TEACHER
+from pipeline.evaluation.headline import SHOWN_METRICS
+
+COLUMNS = ("decoder", "encoder", "fused", BEST)
+SHOWN = ("f1", "auroc")
+COLOURS = {"decoder": "#b3541e", "encoder": "#1f6f8b", "fused": "#4a4e69"}
+
+
+def markdown(summary: pl.DataFrame, against: str) -> str:
+    """A section for each dataset: for F1 and AUROC on test a row for each variant, means over seeds.
+
+    Args:
+        summary: from `pipeline.comparison.statistics.summarise`, with the same `against`.
+    """
+    parts = []
+    for (dataset,), part in summary.group_by("dataset", maintain_order=True):
+        parts.append(f"## {dataset}")
+        parts += [_table(part.filter(metric=metric), metric, against) for metric in SHOWN]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(rows: pl.DataFrame, metric: str, against: str) -> str:
+    cells = {(r["variant"], r["score"], r["against"]): r for r in rows.to_dicts()}
+    teacher = cells[TEACHER, TEACHER, ""]
+    head = [SHOWN_METRICS[metric], *COLUMNS[:3], f"best - {against}'s best", "best - teacher"]
+    most = rows.filter(against="")["seeds"].max()
+    lines = [head, ["---"] * len(head), ["teacher", _value(teacher), "", "", "", ""]]
+    for variant in rows.filter(pl.col("variant") != TEACHER)["variant"].unique(maintain_order=True):
+        found = [_value(cells.get((variant, score, ""))) for score in COLUMNS[:3]]
+        gaps = [_gap(cells.get((variant, BEST, other))) for other in (against, TEACHER)]
+        seeds = rows.filter(variant=variant, against="")["seeds"].max()
+        # An unfinished comparison must not look like a whole one.
+        few = "" if seeds == most else f" ({seeds} of {most} seeds)"
+        lines.append([f"`{variant}`{few}", *found, *gaps])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _value(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return "–"
+    deviation = "" if row["deviation"] is None else f" ± {row['deviation']:.3f}"
+    return f"{row['mean']:.3f}{deviation} ({row['low']:.3f} to {row['high']:.3f})"
+
+
+def _gap(row: dict[str, Any] | None) -> str:
+    return "" if row is None else f"{row['mean']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+
+
+def draw(summary: pl.DataFrame, path: Path, metric: str = "f1") -> None:
+    """A panel for each dataset: every variant's scores with 95 % intervals, the teacher as a band."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = summary.filter((pl.col("metric") == metric) & (pl.col("against") == ""))
+    datasets = rows["dataset"].unique(maintain_order=True).to_list()
+    variants = rows.filter(pl.col("variant") != TEACHER)["variant"].unique(maintain_order=True).to_list()
+    height = 1.4 + 0.42 * len(variants)
+    figure = Figure(figsize=(1.8 + 4.2 * len(datasets), height), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0]
+    for panel, dataset in zip(panels, datasets, strict=True):
+        part = rows.filter(dataset=dataset)
+        teacher = part.filter(variant=TEACHER).row(0, named=True)
+        panel.axvspan(teacher["low"], teacher["high"], color="#d9d9d9", zorder=0)
+        panel.axvline(teacher["mean"], color="#7f7f7f", linewidth=1, zorder=1, label="teacher")
+        for offset, (score, colour) in zip((0.22, 0, -0.22), COLOURS.items(), strict=True):
+            found = part.filter(pl.col("score") == score)
+            place = [len(variants) - 1 - variants.index(v) + offset for v in found["variant"]]
+            mean, low, high = (found[name].to_numpy() for name in ("mean", "low", "high"))
+            bars = [(mean - low).clip(0), (high - mean).clip(0)]
+            panel.errorbar(mean, place, xerr=bars, fmt="o", markersize=4, color=colour, linewidth=1.2, label=score)
+        panel.set_title(dataset)
+        panel.set_xlabel(f"{SHOWN_METRICS[metric]} on test, mean over seeds, 95 % interval")
+        panel.grid(axis="x", color="#eeeeee", zorder=-1)
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].set_yticks(range(len(variants)), labels=variants[::-1])
+    handles = panels[-1].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper center", ncols=len(COLOURS) + 1, fontsize="small", frameon=False)
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,81 @@
+"""The config's sections about nights: how much the data may drift, and when a new student takes over."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.contract.section import Section, Share, in_short
+
+
+class Limit(Section):
+    """How far a measure may lie from the run in use; in the config a plain number is short for `warn`."""
+
+    warn: Share | None = Field(default=None, description="Above it the run warns; null never warns.")
+    stop: Share | None = Field(default=None, description="Above it the run fails; null never stops.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number(cls, data: Any) -> Any:
+        return in_short(data, "warn", int, float)
+
+    @model_validator(mode="after")
+    def _warns_first(self) -> Limit:
+        if self.warn is not None and self.stop is not None and self.stop < self.warn:
+            raise ValueError("stop must not lie below warn")
+        return self
+
+
+class DriftConfig(Section):
+    """Tonight's data against those behind the student in use."""
+
+    enabled: bool = Field(default=True, description="False compares nothing.")
+    teacher_scores: Limit = Field(
+        default=Limit(warn=0.1, stop=0.4),
+        description="Kolmogorov-Smirnov distance of the teacher scores' distributions, 0 to 1.",
+    )
+    text_lengths: Limit = Field(
+        default=Limit(warn=0.1, stop=0.4), description="The same distance of the texts' lengths in characters."
+    )
+    rejected: Limit = Field(
+        default=Limit(warn=0.02, stop=0.1), description="Difference of the shares of rejected rows."
+    )
+    label_rate: Limit = Field(
+        default=Limit(warn=0.05, stop=0.2),
+        description="Difference of the shares of positives among the labelled pairs.",
+    )
+
+
+class PromoteConfig(Section):
+    """When a new student takes the place of the one in use; in the config a word is short for `mode`."""
+
+    mode: Literal["manual", "auto"] = Field(
+        default="manual", description="`auto`: the flow promotes by itself; else `flipkd promote` does."
+    )
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")] = Field(
+        default="default", description="`current/NAME` in the store points to the student in use."
+    )
+    score: Literal["decoder", "encoder", "fused"] = Field(
+        default="fused", description="The student's score that is compared."
+    )
+    metric: Literal["auroc", "f1", "accuracy", "average_precision"] = Field(
+        default="auroc", description="What is compared, on the test pairs that both students may be measured on."
+    )
+    tolerance: Share = Field(default=0.01, description="So much worse the new student may be.")
+    evidence: Literal["difference", "interval"] = Field(
+        default="difference",
+        description="What must not lie below -tolerance: the difference itself, or the low end of its 95 % "
+        "interval.",
+    )
+    minimum_pairs: int = Field(
+        default=30, ge=2, description="With fewer pairs to compare on there is no verdict, and no promotion."
+    )
+    otherwise: Literal["complete", "fail"] = Field(
+        default="complete", description="How a run ends whose student was not promoted under `auto`."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _word(cls, data: Any) -> Any:
+        return in_short(data, "mode", str)

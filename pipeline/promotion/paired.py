@@ -1,0 +1,240 @@
+"""The new student against the one in use, on the same pairs: a paired bootstrap of the difference of one metric.
+
+The pairs are the labelled test pairs of the new run, without those that the student in use has seen: nights differ
+in their splits, so a text of tonight's test may have stood in the train or dev split of the run before. Only the
+pairs that its own run did not measure are scored again, with the student in use alone in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from data.errors import FlipkdError
+from data.texts import fold, text_key
+from pipeline.config.config import Config
+from pipeline.evaluation.bootstrap import PERCENTILES, Numbers, Sample, resamples, weighted_metrics
+from pipeline.evaluation.headline import read_metrics
+from pipeline.evaluation.metrics import point_metrics
+from pipeline.store.store import Store, file_problem
+from pipeline.terminal.progress import progress
+
+PAIRS_FILE = "pairs.parquet"
+MEASURED = ("predictions.parquet", "metrics.json")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two students on the same pairs.
+
+    Attributes:
+        new_key, current_key: of the exports.
+        score: decoder, encoder or fused, each student's own. metric: what is compared.
+        pairs: on which both are measured. positives: those of them that match.
+        left_out: labelled test pairs of the new run that the student in use was trained or tuned on.
+        scored_again: of the pairs, those whose score of the student in use was computed for this.
+        new, current: the metric of each; F1 and accuracy at its own threshold.
+        difference: new - current. low, high: its 95 % interval.
+        resamples: behind the interval.
+        problem: why there are no numbers; None if there are.
+    """
+
+    new_key: str
+    current_key: str
+    score: str
+    metric: str
+    pairs: int = 0
+    positives: int = 0
+    left_out: int = 0
+    scored_again: int = 0
+    new: float | None = None
+    current: float | None = None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    resamples: int = 0
+    problem: str | None = None
+
+
+def compare(config: Config, store: Store, new_key: str, current_key: str) -> Comparison:
+    """Measure both students on the test pairs of the new one that neither was trained or tuned on.
+
+    Args:
+        config: `promote` says what is compared; `export.bootstrap` resamples are drawn with `seed`.
+
+    Raises:
+        FlipkdError: an artifact that takes part is not there or damaged, or the student in use cannot be loaded.
+    """
+    settings = config.promote
+    for key in (new_key, current_key):
+        _check(store, "export", key, MEASURED)
+    new, current = store.path("export", new_key), store.path("export", current_key)
+    labelled = _test_pairs(new, settings.score)
+    pairs = _unseen(labelled, store, new_key, current_key)
+    labels = pairs["label"].to_numpy()
+    found = Comparison(new_key, current_key, settings.score, settings.metric)
+    found = replace(
+        found, pairs=pairs.height, positives=int(labels.sum()), left_out=labelled.height - pairs.height
+    )
+    if problem := _too_few(found, settings.minimum_pairs):
+        return replace(found, problem=problem)
+    scores, scored_again = _scores_in_use(store, current_key, pairs, settings.score, config.export.batch_pairs)
+    first = _sample(labels, pairs["score"].to_numpy(), new, settings.score)
+    second = _sample(labels, scores, current, settings.score)
+    differences = paired_differences(first, second, settings.metric, config.export.bootstrap, config.seed)
+    value, value_in_use = (float(point_metrics(one)[settings.metric] or 0.0) for one in (first, second))
+    low, high = np.percentile(differences, PERCENTILES)
+    return replace(
+        found,
+        scored_again=scored_again,
+        new=value,
+        current=value_in_use,
+        difference=value - value_in_use,
+        low=float(low),
+        high=float(high),
+        resamples=len(differences),
+    )
+
+
+def paired_differences(first: Sample, second: Sample, metric: str, count: int, seed: int) -> Numbers:
+    """`metric` of the first less that of the second, on each of `count` resamples of the pairs.
+
+    Both see the same resamples; those that lose one of two classes are dropped.
+
+    Args:
+        first, second: the same pairs in the same order, of both classes.
+
+    Returns:
+        (m,), m at most `count`.
+    """
+    return np.concatenate(
+        [
+            weighted_metrics(first, weights)[metric] - weighted_metrics(second, weights)[metric]
+            for weights in resamples(first.labels, count, seed)
+        ]
+    )
+
+
+def _check(store: Store, stage: str, key: str, names: tuple[str, ...]) -> None:
+    """Check size and digest of those files of an artifact that begin with the given names; only they are used.
+
+    Raises:
+        FlipkdError: one is damaged, or there is no such artifact.
+    """
+    for name, entry in store.manifest(stage, key).files.items():
+        problem = file_problem(store.path(stage, key) / name, name, entry) if name.startswith(names) else None
+        if problem:
+            raise FlipkdError(f"the artifact {stage}/{key} is damaged ({problem}); run its config again")
+
+
+def _test_pairs(export: Path, score: str) -> pl.DataFrame:
+    """The labelled test pairs of an export: `text_a`, `text_b`, `label`, `group`, `score`."""
+    return (
+        pl.scan_parquet(export / "predictions.parquet")
+        .filter(pl.col("split") == "test", pl.col("label").is_not_null())
+        .select("text_a", "text_b", "label", "group", pl.col(score).alias("score"))
+        .collect()
+    )
+
+
+def _unseen(pairs: pl.DataFrame, store: Store, new_key: str, current_key: str) -> pl.DataFrame:
+    """The pairs without those whose texts or group the student in use was trained or tuned on.
+
+    Within one run no text and no group stands in two splits, so of one and the same `prepare` all pairs stay.
+    """
+    prepared, prepared_in_use = (store.manifest("export", key).inputs["prepare"] for key in (new_key, current_key))
+    if prepared == prepared_in_use:
+        return pairs
+    texts, groups = _learned(store, prepared_in_use)
+    kept = [
+        text_key(a) not in texts and text_key(b) not in texts and (group is None or fold(group) not in groups)
+        for a, b, group in pairs.select("text_a", "text_b", "group").iter_rows()
+    ]
+    return pairs.filter(pl.Series(kept, dtype=pl.Boolean))
+
+
+def _learned(store: Store, prepared: str) -> tuple[set[str], set[str]]:
+    """Keys of the texts, and the groups (folded), of the train and dev splits of a run."""
+    try:
+        _check(store, "prepare", prepared, (PAIRS_FILE,))
+    except FlipkdError as error:
+        raise FlipkdError(
+            f"it is not known which pairs the student in use has not seen: {error} (`flipkd run --until prepare`)"
+        ) from None
+    rows = pl.scan_parquet(store.path("prepare", prepared) / PAIRS_FILE).filter(pl.col("split") != "test")
+    found = rows.select("text_a", "text_b", "group").collect()
+    texts = pl.concat([found["text_a"], found["text_b"]]).unique()
+    return set(map(text_key, texts)), set(map(fold, found["group"].drop_nulls().unique()))
+
+
+def _too_few(found: Comparison, minimum: int) -> str | None:
+    """Why the pairs allow no verdict, in words; None if they do."""
+    if found.pairs >= minimum and 0 < found.positives < found.pairs:
+        return None
+    without = f" ({left_out(found)})" if found.left_out else ""
+    if found.pairs < minimum:
+        return f"{found.pairs} labelled test pairs are left to compare on{without}, fewer than {minimum}"
+    which = "match" if found.positives else "do not match"
+    return f"all {found.pairs} labelled test pairs that are left to compare on{without} {which}"
+
+
+def left_out(found: Comparison) -> str:
+    """How many pairs the comparison leaves out, and why: the inside of a bracket."""
+    what = "1 pair" if found.left_out == 1 else f"{found.left_out} pairs"
+    return f"without {what} that the student in use was trained or tuned on"
+
+
+def _scores_in_use(
+    store: Store, key: str, pairs: pl.DataFrame, score: str, batch_pairs: int
+) -> tuple[NDArray[np.float32], int]:
+    """The score of the student in use for each pair, (n,), and how many had to be computed."""
+    texts = list(zip(pairs["text_a"], pairs["text_b"], strict=True))
+    measured = _measured(store.path("export", key), score)
+    missing = [pair for pair in texts if pair not in measured]
+    if missing:
+        measured |= dict(zip(missing, _score(store, key, missing, score, batch_pairs), strict=True))
+    return np.array([measured[pair] for pair in texts], np.float32), len(missing)
+
+
+def _measured(export: Path, score: str) -> dict[tuple[str, str], float]:
+    """Every pair of an export's predictions with its score, in both orders: scores do not depend on it."""
+    rows = pl.read_parquet(export / "predictions.parquet", columns=["text_a", "text_b", score])
+    return {pair: value for a, b, value in rows.iter_rows() for pair in ((a, b), (b, a))}
+
+
+def _score(
+    store: Store, key: str, texts: Sequence[tuple[str, str]], score: str, batch_pairs: int
+) -> NDArray[np.float32]:
+    """The score of a student for some pairs, (n,); the student is in memory for no longer than that."""
+    import torch
+
+    from pipeline.stages.export.predict import load_student, score_pairs
+
+    _check(store, "export", key, ("student/",))
+    student = load_student(store.path("export", key) / "student", trust_remote_code=_trusted(store, key))
+    with progress("scoring with the student in use", len(texts), "pairs") as advance:
+        scores = score_pairs(student, texts, batch_pairs, advance)[score]
+    del student
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return scores
+
+
+def _trusted(store: Store, key: str) -> bool:
+    """Whether the config of a student allowed its base model's own code."""
+    try:
+        distilled = store.manifest("distill", store.manifest("export", key).inputs["distill"])
+    except FlipkdError:
+        return False
+    return bool(distilled.config.get("trust_remote_code"))
+
+
+def _sample(labels: NDArray[np.integer], scores: Numbers, export: Path, score: str) -> Sample:
+    """A student's score as the bootstrap takes it; what it needs for calibration metrics is not used."""
+    threshold = float(read_metrics(export)["thresholds"][score])
+    return Sample(labels, scores, np.clip(scores, 0, 1), threshold, bins=2)

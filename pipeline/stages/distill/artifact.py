@@ -1,0 +1,67 @@
+"""A student out of the artifact of `distill`, without an export."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from models.loading.convert import converted
+from models.loading.names import find_model
+from models.runtime.device import own_device
+from models.student.flipkd_student import QUERIES, SETTINGS, FlipkdStudent
+from models.student.student import load_base
+from pipeline.runner.plan import Context
+
+ADAPTER = "adapter/adapter_model.safetensors"
+
+
+def distilled_student(
+    distilled: Path,
+    context: Context,
+    decision: Mapping[str, Any] | None = None,
+    weights: dict[str, Tensor] | None = None,
+) -> FlipkdStudent:
+    """The student of a `distill` artifact in float32, on the GPU if there is one.
+
+    Args:
+        decision: the coefficients under `fusion`, for the fused score.
+        weights: another adapter than the artifact's; `untrained` gives one.
+
+    Raises:
+        FlipkdError: the base model is not there or cannot be used.
+    """
+    settings = json.loads((distilled / SETTINGS).read_text("utf-8"))
+    trusted, layers = bool(settings.get("trust_remote_code")), settings.get("first_layers")
+    base = converted(find_model(context.base_model), context.models, layers, trust_remote_code=trusted)
+    lm, tokenizer = load_base(base, trust_remote_code=trusted, dtype="float32")
+    adapter = read_adapter(distilled) if weights is None else weights
+    queries = load_file(distilled / QUERIES) if settings["pooling"] == "attention" else None
+    if queries and weights is not None:
+        queries = {name: torch.zeros_like(query) for name, query in queries.items()}  # untrained: the mean
+    student = FlipkdStudent(
+        lm, tokenizer, adapter, settings, dict(decision) if decision else None, queries=queries
+    )
+    return student.to(own_device()).eval()
+
+
+def read_adapter(distilled: Path) -> dict[str, Tensor]:
+    """A's and B's of a `distill` artifact under peft's names, float32."""
+    return {name: tensor.float() for name, tensor in load_file(distilled / ADAPTER).items()}
+
+
+def untrained(weights: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
+    """An adapter of the same shapes as peft makes a new one: A at random, every B at 0."""
+    generator = torch.Generator().manual_seed(seed)
+    made = {}
+    for name in sorted(weights):
+        made[name] = torch.zeros_like(weights[name])
+        if name.endswith(".lora_A.weight"):
+            nn.init.kaiming_uniform_(made[name], a=math.sqrt(5), generator=generator)
+    return made

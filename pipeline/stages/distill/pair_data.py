@@ -1,0 +1,133 @@
+"""What the student's training reads: kept pairs as token ids, their targets, and the teacher's vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from data.errors import FlipkdError
+from models.objectives.screen import known_together
+from models.student.flipkd_student import PairPrompt
+from models.student.frozen import loose_texts
+from pipeline.evaluation.metrics import calibrate, fit_calibration
+
+
+@dataclass(frozen=True)
+class PairData:
+    """Pairs of one split.
+
+    Attributes:
+        first, second: rows of `texts` and `vectors` for text_a and text_b, (n,).
+        targets: 0 or 1, (n,).
+        texts: token ids of every distinct text; some may stand in no pair, and are read alone.
+        vectors: the teacher's unit vectors of the same texts, (texts, dimension), float32.
+        probabilities: the teacher's probability that a pair matches, (n,), float32; None where nobody asks.
+        around: tokens of a pair's prompt besides its two texts.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    targets: np.ndarray
+    texts: list[list[int]]
+    vectors: np.ndarray
+    probabilities: np.ndarray | None = None
+    around: int = 0
+
+    @cached_property
+    def begins(self) -> np.ndarray:
+        """For each text a prompt that begins with it, (texts,): pair i is prompt i, turned round n + i.
+
+        The j-th of the texts that stand in no pair is prompt 2 n + j, alone.
+        """
+        found = np.zeros(len(self.texts), np.int64)
+        found[self.second] = len(self.first) + np.arange(len(self.second))
+        found[self.first] = np.arange(len(self.first))
+        found[self.loose] = 2 * len(self.first) + np.arange(len(self.loose))
+        return found
+
+    @cached_property
+    def loose(self) -> np.ndarray:
+        """Rows of the texts that stand in no pair."""
+        return loose_texts(len(self.texts), self.first, self.second)
+
+    def lengths(self) -> list[int]:
+        """Tokens of both texts of each pair."""
+        return [len(self.texts[a]) + len(self.texts[b]) for a, b in zip(self.first, self.second, strict=True)]
+
+    def teacher(self, rows: np.ndarray) -> Tensor:
+        """t_ij = cos(T(a_i), T(b_j)) among some pairs, (n, n)."""
+        similarity = self.vectors[self.first[rows]] @ self.vectors[self.second[rows]].T
+        return torch.from_numpy(similarity).clamp(-1, 1)
+
+    def same(self, rows: np.ndarray) -> Tensor:
+        """Texts of some pairs that are known to belong together, (n, n), bool."""
+        return known_together(self.first[rows].tolist(), self.second[rows].tolist(), self.targets[rows].tolist())
+
+
+def read_pairs(
+    filtered: Path, embeddings: Path, prompt: PairPrompt, *, calibrated: bool = False, all_texts: bool = False
+) -> tuple[PairData, PairData]:
+    """The kept pairs of train, and the labelled pairs of dev (all of them: the filter never touches a measure).
+
+    Args:
+        calibrated: train's pairs get the teacher's probabilities, for soft targets.
+        all_texts: train's data hold the texts of its other pairs too.
+
+    Raises:
+        FlipkdError: train has no kept pair, or dev not both labels.
+    """
+    columns = ["split", "label", "target", "kept", "text_a_id", "text_b_id"]
+    rows = pl.read_parquet(filtered, columns=[*columns, "teacher_score"] if calibrated else columns)
+    train = rows.filter((pl.col("split") == "train") & pl.col("kept"))
+    dev = rows.filter((pl.col("split") == "dev") & pl.col("label").is_not_null())
+    if train.height < 2:
+        raise FlipkdError(
+            f"{filtered}: the filter kept {train.height} training pairs; loosen filter.tau_pos and tau_neg"
+        )
+    if dev["label"].n_unique() < 2:
+        raise FlipkdError(
+            f"{filtered}: dev needs pairs of both labels to choose the best adapter; add labelled dev pairs"
+        )
+    data = pair_data(train, "target", embeddings, prompt, rows.filter(split="train") if all_texts else None)
+    if calibrated:
+        data = replace(data, probabilities=_probabilities(rows.filter(split="train"), dev))
+    return data, pair_data(dev, "label", embeddings, prompt)
+
+
+def _probabilities(train: pl.DataFrame, dev: pl.DataFrame) -> np.ndarray:
+    """The teacher's probability that each kept pair matches, by Platt scaling on all labelled pairs of train.
+
+    Those that the filter left out count too: without them the bounds would cut the classes apart, and the teacher
+    would look surer than it is. Where train has not both labels, as with unlabelled pairs alone, dev serves.
+    """
+    labelled = train.drop_nulls("label")
+    if labelled["label"].n_unique() < 2:
+        labelled = dev
+    fitted = fit_calibration(labelled["label"].to_numpy(), labelled["teacher_score"].to_numpy())
+    return calibrate(fitted, train.filter("kept")["teacher_score"].to_numpy()).astype(np.float32)
+
+
+def pair_data(
+    rows: pl.DataFrame, target: str, embeddings: Path, prompt: PairPrompt, texts_of: pl.DataFrame | None = None
+) -> PairData:
+    """Some pairs, with their texts, or those of more pairs, `texts_of`."""
+    named = rows if texts_of is None else texts_of
+    used = pl.concat([named["text_a_id"], named["text_b_id"]]).unique().sort()
+    table = pl.scan_parquet(embeddings).filter(pl.col("text_id").is_in(used.implode())).sort("text_id").collect()
+    if table.height != len(used):
+        raise FlipkdError(f"{embeddings}: holds {table.height} of the {len(used)} texts that the pairs name")
+    ids = table["text_id"].to_numpy()
+    return PairData(
+        np.searchsorted(ids, rows["text_a_id"].to_numpy()),
+        np.searchsorted(ids, rows["text_b_id"].to_numpy()),
+        rows[target].to_numpy().astype(np.int64),
+        prompt.texts(table["text"].to_list()),
+        table["embedding"].to_numpy().astype(np.float32),
+        around=len(prompt.pair([], [])),
+    )

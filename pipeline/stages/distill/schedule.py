@@ -1,0 +1,101 @@
+"""What a training run does in each step: which batch of what, and how fast it learns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from models.student.batching import length_batches, token_budget_batches
+from pipeline.config.config import DistillConfig
+from pipeline.stages.distill.objective import weights
+from pipeline.stages.distill.pair_data import PairData
+
+
+class Work(NamedTuple):
+    """One step of one process: a batch of texts alone or of pairs, and how far its epoch is."""
+
+    kind: Literal["texts", "pairs"]
+    epoch: float
+    rows: np.ndarray
+
+
+def steps(data: PairData, config: DistillConfig, processes: int = 1, seed: int = 0) -> tuple[int, int]:
+    """Optimiser steps on texts alone, and on pairs; every process takes a batch in each.
+
+    Args:
+        seed: of the run. With `batch_tokens` the number of batches differs a little between epochs and seeds.
+    """
+    if not weights(config):
+        return 0, 0
+    on_texts = config.text_epochs if "dist" in weights(config) else 0.0
+    texts = math.ceil(on_texts * len(_batches(data, config, "texts", 0, 0)) / processes)
+    if config.batch_tokens is None:
+        pairs = math.ceil(config.epochs * len(_batches(data, config, "pairs", 0, 0)) / processes)
+    else:
+        pairs = _budgeted_steps(data, config, processes, seed)
+    return texts, max(1, pairs)
+
+
+def _budgeted_steps(data: PairData, config: DistillConfig, processes: int, seed: int) -> int:
+    """Steps on pairs under a budget of tokens: the rounds of every whole epoch, and a share of the last one's."""
+    whole, share = divmod(config.epochs, 1)
+    rounds = [
+        math.ceil(len(_batches(data, config, "pairs", seed, epoch)) / processes)
+        for epoch in range(math.ceil(config.epochs))
+    ]
+    return sum(rounds[: int(whole)]) + (math.ceil(share * rounds[-1]) if share else 0)
+
+
+def plan_work(data: PairData, config: DistillConfig, seed: int, processes: int, rank: int) -> Iterator[Work]:
+    """All steps of one process: first the texts, then the pairs. The same seed gives the same steps."""
+    on_texts, on_pairs = steps(data, config, processes, seed)
+    yield from _passes(data, config, "texts", seed, processes, rank, on_texts)
+    yield from _passes(data, config, "pairs", seed, processes, rank, on_pairs)
+
+
+def _passes(
+    data: PairData,
+    config: DistillConfig,
+    kind: Literal["texts", "pairs"],
+    seed: int,
+    processes: int,
+    rank: int,
+    count: int,
+) -> Iterator[Work]:
+    done, epoch = 0, 0
+    while done < count:
+        batches = _batches(data, config, kind, seed, epoch)
+        # Every process needs as many batches as the others: the first ones fill the last round.
+        batches += batches[: -len(batches) % processes]
+        rounds = len(batches) // processes
+        for index in range(min(rounds, count - done)):
+            yield Work(kind, epoch + (index + 1) / rounds, batches[index * processes + rank])
+        done += rounds
+        epoch += 1
+
+
+def _batches(data: PairData, config: DistillConfig, kind: str, seed: int, epoch: int) -> list[np.ndarray]:
+    if kind == "texts":
+        return length_batches([len(text) for text in data.texts], config.batch_texts, seed, epoch)
+    if config.batch_tokens is not None:
+        tokens = [2 * (data.around + length) for length in data.lengths()]  # two prompts
+        return token_budget_batches(tokens, config.batch_tokens, seed, epoch)
+    return length_batches(data.lengths(), config.batch_pairs, seed, epoch)
+
+
+def rate_share(step: int, config: DistillConfig, on_texts: int, on_pairs: int) -> float:
+    """Share of the peak learning rate for the update after `step` steps, in (0, 1]."""
+    total = on_texts + on_pairs
+    if config.decay == "apart":
+        step, total = (step, on_texts) if step < on_texts else (step - on_texts, on_pairs)
+    return linear_schedule(step, math.ceil(config.warmup_ratio * total), total)
+
+
+def linear_schedule(step: int, warm: int, total: int) -> float:
+    """Share of the peak learning rate for the update after `step` steps: up over `warm` steps, then down to 0."""
+    if step < warm:
+        return (step + 1) / (warm + 1)
+    return (total - step) / max(total - warm, 1)

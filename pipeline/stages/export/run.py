@@ -1,0 +1,175 @@
+"""Stage `export`: the student that people load, its metrics and predictions, figures and the report."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+
+from data.errors import FlipkdError
+from data.schema import PAIRS, PREDICTIONS, with_metadata, write_table
+from models.loading.convert import converted, cut_identity
+from models.loading.names import FoundModel, find_model
+from models.student.folder import assemble, set_decision
+from pipeline.config.config import ExportConfig
+from pipeline.evaluation.decision import MEASURED, SCORES, Decision, check_dev, decide, evaluate, probability
+from pipeline.runner.plan import Context
+from pipeline.stages.export.figures import draw_all
+from pipeline.stages.export.predict import load_student, score_pairs
+from pipeline.stages.export.report import HEADLINE, disagreements, write_report
+from pipeline.stages.export.verify import spread_sample, verify
+from pipeline.store.store import Manifest, read_manifest
+from pipeline.terminal.progress import progress
+
+log = logging.getLogger("flipkd.export")
+VERIFIED_PAIRS = 16
+
+
+def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Context) -> dict[str, Any]:
+    """Write `student/`, `predictions.parquet`, `metrics.json`, `figures/` and `report.html`.
+
+    All dev and test pairs are scored, through the assembled `student/` and nothing else; the labelled ones are
+    measured. Thresholds, fusion and calibration are fitted on dev.
+
+    Raises:
+        FlipkdError: dev lacks pairs of a label, the base model is another one, or the saved student gives other
+            numbers in a clean process.
+    """
+    manifests = {stage: read_manifest(folder) for stage, folder in inputs.items()}
+    pairs = _pairs(inputs["score"] / "scores.parquet")
+    check_dev(pairs)
+    student = out / "student"
+    base = find_model(context.base_model)
+    if base.identity != manifests["distill"].inputs["model"]:
+        raise FlipkdError(f"{base.name} is not the model that distill trained on; run distill again")
+    trusted = bool(manifests["distill"].config["trust_remote_code"])
+    layers = manifests["distill"].config.get("first_layers")
+    _assemble(student, inputs["distill"], base, context, layers, trusted)
+    decision, predictions = decide(_scored(student, pairs, config.batch_pairs, trusted))
+    set_decision(student, decision.for_student())
+    verified = _verify(student, predictions, context.work)
+
+    artifacts = {stage: folder.name for stage, folder in inputs.items()} | {"export": context.final.name}
+    schema = with_metadata(PREDICTIONS, {"artifacts": artifacts, **decision.for_student()})
+    write_table(predictions.to_arrow(), out / "predictions.parquet", schema)
+    metrics = evaluate(predictions, decision, inputs["filter"] / "filtered.parquet", config, context.seed)
+    metrics["durations"] = {stage: manifest.duration_seconds for stage, manifest in manifests.items()}
+    metrics["artifacts"] = artifacts
+    text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False)
+    (out / "metrics.json").write_text(text + "\n", encoding="utf-8")
+
+    split = "test" if metrics["counts"]["test"]["labelled"] else "dev"
+    models = {"teacher": _teacher(manifests["teach"]), "student": f"{base.name} {cut_identity(base, layers)}"}
+    training_log = pl.read_parquet(inputs["distill"] / "training_log.parquet")
+    _report(
+        config, out, predictions.filter(split=split), split, decision, metrics, manifests, models, training_log
+    )
+    headline = {
+        name: {metric: _rounded(metrics["splits"][split][name][metric]["value"]) for metric in HEADLINE}
+        for name in SCORES
+    }
+    return {
+        "split": split,
+        "metrics": headline,
+        "thresholds": {name: _rounded(value) for name, value in decision.thresholds.items()},
+        "largest_difference_in_clean_process": max(verified.values()),
+    }
+
+
+def _report(
+    config: ExportConfig,
+    out: Path,
+    shown: pl.DataFrame,
+    split: str,
+    decision: Decision,
+    metrics: Mapping[str, Any],
+    manifests: Mapping[str, Manifest],
+    models: Mapping[str, str],
+    training_log: pl.DataFrame,
+) -> None:
+    """Write `figures/` and `report.html` about one split."""
+    probabilities = {name: probability(decision, name, shown[name].to_numpy()) for name in SCORES}
+    bounds = _bounds(manifests["filter"])
+    thresholds = decision.thresholds
+    figures = draw_all(out / "figures", shown, probabilities, thresholds, bounds, config.ece_bins, training_log)
+    write_report(
+        out / "report.html",
+        metrics=metrics,
+        split=split,
+        examples=disagreements(shown, probabilities["teacher"], config.examples).to_dicts(),
+        figures=figures,
+        manifests={stage: manifest.model_dump() for stage, manifest in manifests.items()},
+        models=models,
+        bounds=bounds,
+    )
+
+
+def _pairs(scores: Path) -> pl.DataFrame:
+    """Dev and test pairs in the file's order, with the teacher's score."""
+    columns = [*PAIRS.names, pl.col("teacher_score").alias("teacher")]
+    return pl.scan_parquet(scores).filter(pl.col("split").is_in(MEASURED)).select(columns).collect()
+
+
+def _assemble(
+    student: Path, distilled: Path, found: FoundModel, context: Context, layers: int | None, trusted: bool
+) -> None:
+    """Write `student/`, all but the decision. A model of the hub is named by its commit, any other one copied.
+
+    Args:
+        layers: the model's first layers alone, so many; None for the model as it is.
+    """
+    repository, _, revision = found.identity.removeprefix("hub:").partition("@")
+    on_hub = found.identity.startswith("hub:") and layers is None
+    whole = repository if found.identity.startswith("hub:") else found.name
+    assemble(
+        student,
+        distilled,
+        converted(found, context.models, layers, trust_remote_code=trusted),
+        base_name=whole if layers is None else f"the first {layers} layers of {whole}",
+        revision=revision if on_hub else None,
+        final=context.final / "student",
+        base_is_ours=found.is_gguf or layers is not None,
+    )
+
+
+def _teacher(manifest: Manifest) -> str:
+    others = manifest.summary.get("others", [])
+    named = [("model", manifest.summary), *((f"other {n}", other) for n, other in enumerate(others))]
+    return " + ".join(f"{summary.get('model', '')} {manifest.inputs[key]}".strip() for key, summary in named)
+
+
+def _scored(student: Path, pairs: pl.DataFrame, batch_pairs: int, trusted: bool) -> pl.DataFrame:
+    """The pairs with the columns `decoder` and `encoder`, by the student in that folder."""
+    model = load_student(student, trust_remote_code=trusted)
+    with progress("scoring dev and test", pairs.height, "pairs") as advance:
+        scores = score_pairs(model, _texts(pairs), batch_pairs, advance)
+    del model
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()  # the clean process needs the room
+    return pairs.with_columns(pl.Series(name, scores[name]) for name in ("decoder", "encoder"))
+
+
+def _verify(student: Path, predictions: pl.DataFrame, scratch: Path) -> dict[str, float]:
+    texts = _texts(predictions)
+    sample = spread_sample(texts, VERIFIED_PAIRS)
+    reported = {name: predictions[name].to_numpy()[sample] for name in ("decoder", "encoder", "fused")}
+    return verify(student, [texts[n] for n in sample], reported, scratch)
+
+
+def _texts(pairs: pl.DataFrame) -> list[tuple[str, str]]:
+    return list(zip(pairs["text_a"], pairs["text_b"], strict=True))
+
+
+def _bounds(manifest: Manifest) -> dict[str, float]:
+    """The filter's bounds that are in force, by name."""
+    found = {name: bound.get("bound") for name, bound in manifest.summary.get("bounds", {}).items() if bound}
+    return {name: bound for name, bound in found.items() if bound is not None}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

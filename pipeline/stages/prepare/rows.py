@@ -1,0 +1,304 @@
+"""The rows of all raw files between reading and writing: what decides about them in memory, their texts on disk.
+
+A pair takes about 60 bytes of memory however long its texts are; texts, groups and raw rejects wait in Parquet
+files in a scratch folder. Utterances are held as they are: pairs are built from them, and each gets a vector.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from data.collect import SPLITS, UTTERANCE_COLUMNS, Chunk, collect_pairs, collect_utterances
+from data.errors import FlipkdError
+from data.readers import read_rows
+from data.records import Reject, Row, raw_json
+from data.schema import PAIRS, REJECTS, write_tables, writer
+from data.splits import LINKS, SPLIT, link_columns
+from pipeline.config.config import PairsFile, PrepareConfig, UtterancesFile
+from pipeline.runner.plan import input_path
+
+log = logging.getLogger("flipkd.prepare")
+InputRows = PairsFile | UtterancesFile
+# What is known of a pair in memory; its place in the frame is its place in the files of waiting texts.
+KNOWN = {
+    "file": pl.Int32(),
+    "source_row": pl.Int64(),
+    "pair_id": pl.Binary(),
+    **LINKS,
+    "label": pl.Int8(),
+    "split": SPLIT,
+}
+REFUSED = {"file": pl.Int32(), "source_row": pl.Int64(), "reason": pl.String()}
+_WAITING = pa.schema(
+    [PAIRS.field(name) for name in ("source_row", "pair_id", "text_a", "text_b", "label", "group")]
+)
+_WAITING_REJECTS = pa.schema([REJECTS.field(name) for name in ("source_row", "reason", "raw")])
+_BATCH_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """All rows that were read.
+
+    Attributes:
+        pairs: `KNOWN`, in the order of the files.
+        utterances: `file`, `source`, `UTTERANCE_COLUMNS` and `LINKS`; `group` is the id's hash if splits
+            go by ids.
+        rejects: `REFUSED`: rows that could not be read or used.
+        folder: where texts and raw rejects wait, `pairs-N.parquet` and `rejects-N.parquet` for file N.
+    """
+
+    config: PrepareConfig
+    pairs: pl.DataFrame
+    utterances: pl.DataFrame
+    rejects: pl.DataFrame
+    folder: Path
+
+    @property
+    def rows_read(self) -> int:
+        return self.pairs.height + self.utterances.height + self.rejects.height
+
+    def look_up(self, row: int, link: str) -> tuple[str, str]:
+        """What a link of a row is, and where it stands, for messages.
+
+        Args:
+            row: its place among pairs and, after them, utterances.
+            link: `key_a`, `key_b` or `group`.
+
+        Returns:
+            The text or group, and `FILE row N, column C`.
+        """
+        if row < self.pairs.height:
+            file, number = self.pairs.select("file", "source_row").row(row)
+            column = {"key_a": "text_a", "key_b": "text_b"}.get(link, link)
+            waiting = pl.scan_parquet(self.folder / f"pairs-{file}.parquet")
+            value = waiting.filter(pl.col("source_row") == number).select(column).collect().item()
+        else:
+            column = "id" if link == "group" else "text"
+            file, number, value = self.utterances.select("file", "source_row", column).row(row - self.pairs.height)
+        entry = self.config.inputs[file]
+        return value, f"{source_name(entry)} row {number}, column {columns_of(entry)[column]!r}"
+
+
+# ------------------------------------------------------------------------------------------------ reading
+
+
+def gather(config: PrepareConfig, seed: int, folder: Path) -> Gathered:
+    """Read all files.
+
+    Args:
+        seed: of the order in which splits are dealt out.
+        folder: scratch space, about as large as the files.
+
+    Raises:
+        FlipkdError: a file cannot be read, or holds no row.
+    """
+    by_id = config.splitting.by == "group"
+    nobody = pl.DataFrame(schema=UTTERANCE_COLUMNS)
+    pairs, utterances = [pl.DataFrame(schema=KNOWN)], [_utterances(nobody, 0, "", seed, by_id)]
+    rejects = [pl.DataFrame(schema=REFUSED)]
+    for place, file in enumerate(config.inputs):
+        columns, path = columns_of(file), input_path(file.path)
+        rows = read_rows(path, file.format, file.column_names, list(dict.fromkeys(columns.values())))
+        found: list[pl.DataFrame] = []
+        refused: list[pl.DataFrame] = []
+        limits: dict[str, Any] = {"split": file.split, "max_characters": config.max_characters}
+        with (
+            writer(folder / f"pairs-{place}.parquet", _WAITING) as texts,
+            writer(folder / f"rejects-{place}.parquet", _WAITING_REJECTS) as raw,
+        ):
+            for frame, bad in _chunks(file, rows, columns, limits):
+                if isinstance(file, PairsFile):
+                    texts.write_table(frame.select(_WAITING.names).to_arrow().cast(_WAITING))
+                    found.append(_known(frame, place, seed))
+                else:
+                    found.append(_utterances(frame, place, source_name(file), seed, by_id))
+                refused.append(_refused(bad, place))
+                raw.write_table(_table(bad, _WAITING_REJECTS))
+        (pairs if isinstance(file, PairsFile) else utterances).extend(found)
+        rejects.extend(refused)
+        taken, lost = (sum(frame.height for frame in frames) for frames in (found, refused))
+        if not taken + lost:
+            raise FlipkdError(f"prepare.inputs.{place}: {path.name} holds no row")
+        log.info("%s: %d rows read, %d of them unusable", path.name, taken + lost, lost)
+    return Gathered(config, pl.concat(pairs), pl.concat(utterances), pl.concat(rejects), folder)
+
+
+def columns_of(file: InputRows) -> dict[str, str]:
+    """Our name of a column to the file's own, for those that the config names."""
+    named = (
+        {"text_a": file.text_a, "text_b": file.text_b, "label": file.label, "group": file.group}
+        if isinstance(file, PairsFile)
+        else {"text": file.text, "id": file.id}
+    )
+    return {ours: column for ours, column in (named | {"split": file.split_column}).items() if column}
+
+
+def source_name(file: InputRows) -> str:
+    """What stands in the column `source` for a file."""
+    return file.name or input_path(file.path).name
+
+
+def _chunks(
+    file: InputRows, rows: Iterable[Row | Reject], columns: dict[str, str], limits: dict[str, Any]
+) -> Iterator[Chunk]:
+    collect = collect_pairs if isinstance(file, PairsFile) else collect_utterances
+    return collect(rows, columns, **limits)
+
+
+def _known(frame: pl.DataFrame, place: int, seed: int) -> pl.DataFrame:
+    links = link_columns(frame["key_a"].to_list(), frame["key_b"].to_list(), frame["group"].to_list(), seed)
+    return frame.select(
+        pl.lit(place, pl.Int32).alias("file"),
+        "source_row",
+        pl.col("pair_id").str.decode("hex"),
+        *links,
+        "label",
+        pl.col("split").cast(SPLIT),
+    )
+
+
+def _utterances(frame: pl.DataFrame, place: int, source: str, seed: int, by_id: bool) -> pl.DataFrame:
+    nothing: list[None] = [None] * frame.height
+    links = link_columns(frame["key"].to_list(), nothing, frame["id"].to_list() if by_id else nothing, seed)
+    return frame.select(
+        pl.lit(place, pl.Int32).alias("file"),
+        pl.lit(source, pl.String).alias("source"),
+        *UTTERANCE_COLUMNS,
+        *links,
+    )
+
+
+def _refused(rejects: Sequence[Reject], place: int) -> pl.DataFrame:
+    rows = [(place, reject.number, reject.reason) for reject in rejects]
+    return pl.DataFrame(rows, schema=REFUSED, orient="row")
+
+
+def _table(rejects: Sequence[Reject], schema: pa.Schema) -> pa.Table:
+    columns = zip(*rejects, strict=True) if rejects else ([], [], [])
+    return pa.table([pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)], schema)
+
+
+# ---------------------------------------------------------------------------------------- rejects, pairs
+
+
+def raw_rejects(gathered: Gathered, refused: pl.DataFrame, place: int) -> Iterator[Reject]:
+    """A file's rejects in the order of its rows: those that waited, and those found later, with their raw content.
+
+    For the latter the file is read once more.
+
+    Args:
+        refused: `REFUSED`: rows found later (duplicates, contradictions).
+    """
+    file = gathered.config.inputs[place]
+    late = refused.filter(pl.col("file") == place).sort("source_row")
+    yield from heapq.merge(_waiting(gathered.folder / f"rejects-{place}.parquet"), _again(file, late))
+
+
+def _waiting(path: Path) -> Iterator[Reject]:
+    with pq.ParquetFile(path) as waiting:
+        for group in range(waiting.num_row_groups):
+            columns = waiting.read_row_group(group).to_pydict().values()
+            yield from map(Reject, *columns)
+
+
+def _again(file: InputRows, late: pl.DataFrame) -> Iterator[Reject]:
+    wanted = zip(late["source_row"], late["reason"], strict=True)
+    number, reason = next(wanted, (None, ""))
+    if number is None:
+        return
+    path = input_path(file.path)
+    for row in read_rows(path, file.format, file.column_names):
+        if row.number == number:
+            yield Reject(number, reason, row.raw if isinstance(row, Reject) else raw_json(row.values))
+            number, reason = next(wanted, (None, ""))
+            if number is None:
+                return
+    raise FlipkdError(f"{path}: its rows changed while it was read; run again when nothing writes to it")
+
+
+def write_rejects(gathered: Gathered, refused: pl.DataFrame, path: Path) -> None:
+    """Write `rejects.parquet`: all rejects of all files, in order."""
+
+    def tables() -> Iterator[pa.Table]:
+        for place, file in enumerate(gathered.config.inputs):
+            source = source_name(file)
+            rows: list[Reject] = []
+            characters = 0
+            for reject in raw_rejects(gathered, refused, place):
+                rows.append(reject)
+                characters += len(reject.raw)
+                if len(rows) >= _BATCH_ROWS or characters > 2**24:
+                    yield _with(_table(rows, _WAITING_REJECTS), REJECTS, source=source)
+                    rows, characters = [], 0
+            yield _with(_table(rows, _WAITING_REJECTS), REJECTS, source=source)
+
+    write_tables(tables(), path, REJECTS)
+
+
+def write_pairs(gathered: Gathered, splits: np.ndarray, built: pl.DataFrame, path: Path) -> int:
+    """Write `pairs.parquet`, by split, then in the order of files and rows.
+
+    Args:
+        splits: of each of `gathered.pairs`: its split's place in `SPLITS`, or -1 for a pair that is not taken.
+        built: pairs that were built, with the columns of `pairs.parquet` and `file`, in their order.
+
+    Returns:
+        The characters of all texts.
+    """
+    characters = 0
+    heights = dict(gathered.pairs.group_by("file").len().iter_rows())
+
+    def tables() -> Iterator[pa.Table]:
+        for number, split in enumerate(SPLITS):
+            start = 0
+            for place, file in enumerate(gathered.config.inputs):
+                if isinstance(file, UtterancesFile):
+                    own = built.filter((pl.col("file") == place) & (pl.col("split") == split))
+                    yield own.select(PAIRS.names).to_arrow().cast(PAIRS)
+                    continue
+                end = start + heights.get(place, 0)
+                waiting = gathered.folder / f"pairs-{place}.parquet"
+                for table in _chosen(waiting, splits[start:end] == number):
+                    yield _with(table, PAIRS, source=source_name(file), split=split)
+                start = end
+
+    def counted() -> Iterator[pa.Table]:
+        nonlocal characters
+        for table in tables():
+            for name in ("text_a", "text_b"):
+                characters += (
+                    pc.call_function("sum", [pc.call_function("utf8_length", [table[name]])]).as_py() or 0
+                )
+            yield table
+
+    write_tables(counted(), path, PAIRS)
+    return characters
+
+
+def _chosen(path: Path, chosen: np.ndarray) -> Iterator[pa.Table]:
+    with pq.ParquetFile(path) as waiting:
+        start = 0
+        for group in range(waiting.num_row_groups):
+            end = start + waiting.metadata.row_group(group).num_rows
+            if chosen[start:end].any():
+                yield waiting.read_row_group(group).filter(pa.array(chosen[start:end]))
+            start = end
+
+
+def _with(table: pa.Table, schema: pa.Schema, **constants: str) -> pa.Table:
+    """The table with constant columns, in the schema's order."""
+    for name, value in constants.items():
+        table = table.append_column(name, pa.repeat(pa.scalar(value, pa.string()), table.num_rows))
+    return table.select(schema.names).cast(schema)

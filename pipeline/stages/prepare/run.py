@@ -1,0 +1,280 @@
+"""`prepare`: raw files to `pairs.parquet`, `rejects.parquet` and, from utterances, `utterances.parquet`.
+
+For experiments, some labels of train are taken away (`prepare.label_share`), or wrong on purpose
+(`prepare.label_noise`), and `label_noise.parquet` says which of them are wrong.
+
+Every row of a raw file ends in exactly one place: a row of a pairs file in pairs or in rejects, an utterance in
+utterances or in rejects. That is counted and checked. A built pair's source and row are those of its first text.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from data.duplicates import contradictions, resolve
+from data.errors import FlipkdError
+from data.pairs import build_pairs
+from data.readers import check_columns
+from data.schema import UTTERANCES, write_table
+from data.splits import LINKS, SPLIT, assign_splits, linked
+from data.texts import pair_id_of_keys
+from models.loading.names import find_model
+from pipeline.config.config import PairBuilding, PrepareConfig, UtterancesFile
+from pipeline.runner.plan import Context, input_path
+from pipeline.stages.prepare.checks import (
+    COUNTED,
+    check_any,
+    check_given,
+    check_leaks,
+    check_rejected,
+    check_splits,
+    summarise,
+)
+from pipeline.stages.prepare.label_changes import change_labels, changes_labels, count_changes
+from pipeline.stages.prepare.rows import (
+    REFUSED,
+    Gathered,
+    columns_of,
+    gather,
+    raw_rejects,
+    write_pairs,
+    write_rejects,
+)
+from pipeline.terminal.progress import progress
+
+log = logging.getLogger("flipkd.prepare")
+# texts -> unit vectors (n, d), float32
+Encoder = Callable[[Sequence[str]], np.ndarray]
+
+
+def run(config: PrepareConfig, inputs: Mapping[str, Path], out: Path, context: Context) -> dict[str, Any]:
+    """Read, check, split and write the pairs; build them where utterances are given.
+
+    Returns:
+        Counts: `rows` (read, where they went), `rejected` by reason, `contradictions` (pairs with two labels,
+        texts with two ids), `splits`, `sources`, mean characters; with `prepare.label_share` or
+        `prepare.label_noise` also `label_share`, `label_noise`.
+
+    Raises:
+        FlipkdError: a file cannot be read or lacks a column, too many rows were rejected, given splits leak, or
+            a split lacks what later stages need.
+    """
+    folder = context.work / "rows"
+    return prepare(config, out, context.seed, lambda texts: encode(config.pairs, texts), folder)
+
+
+def prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, folder: Path) -> dict[str, Any]:
+    """`run` with the encoder for hard negatives as a plain function, and scratch space, which is swept."""
+    check_inputs(config)
+    before = _stamps(config)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        summary = _prepare(config, out, seed, encoder, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    changed = [path for path, stamp in _stamps(config).items() if stamp != before[path]]
+    if changed:
+        raise FlipkdError(f"{changed[0]}: it changed while it was read; run again when nothing writes to it")
+    return summary
+
+
+def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, folder: Path) -> dict[str, Any]:
+    gathered = gather(config, seed, folder)
+    by_id = config.splitting.by == "group"
+    check_given(gathered, _links(gathered, gathered.pairs, gathered.utterances))
+
+    pair_verdicts = resolve(gathered.pairs, key="pair_id", verdict="label", policy=config.contradictions)
+    utterances = resolve(gathered.utterances, key="key", verdict="id", policy=config.contradictions)
+    refused = pl.concat(
+        [part.filter(pl.col("reason").is_not_null()).select(*REFUSED) for part in (pair_verdicts, utterances)]
+    )
+    rejects = pl.concat([gathered.rejects, refused])
+    taken = pair_verdicts["reason"].is_null()
+    pairs = gathered.pairs.filter(taken)
+    utterances = utterances.filter(pl.col("reason").is_null())
+    if pairs.height + utterances.height + rejects.height != gathered.rows_read:
+        counts = f"{pairs.height} pairs, {utterances.height} utterances, {rejects.height} rejects"
+        raise RuntimeError(f"prepare lost count of its rows: {gathered.rows_read} read, but {counts}")
+    check_rejected(config, rejects, gathered.rows_read, lambda place: raw_rejects(gathered, refused, place))
+
+    check_any(gathered, rejects)
+    pairs, utterances = _split(gathered, pairs, utterances, seed)
+    built = _build(config.pairs, utterances, encoder, seed, by_id)
+    # A given pair says more than one that follows from ids.
+    given = pairs.select(pl.col("pair_id").bin.encode("hex"))
+    built = built.join(given, on="pair_id", how="anti", maintain_order="left").sort(
+        "source_row", "pair_id", "label"
+    )
+    utterances = utterances.sort(pl.col("split").cast(SPLIT), "file", "source_row")
+    counted = built.with_columns(pl.col("split").cast(SPLIT), pl.col("group_code").alias("group"))
+    everything = pl.concat([part.select(*COUNTED) for part in (pairs, counted)])
+    check_splits(gathered, everything, rejects)
+
+    splits = np.full(gathered.pairs.height, -1, np.int8)
+    splits[taken.to_numpy()] = pairs["split"].to_physical().to_numpy()
+    given = (folder if changes_labels(config) else out) / "pairs.parquet"
+    characters = write_pairs(gathered, splits, built, given)
+    changes = change_labels(config, given, out, seed)
+    write_rejects(gathered, refused, out / "rejects.parquet")
+    if _has_utterances(config):
+        write_table(utterances.select(UTTERANCES.names).to_arrow(), out / "utterances.parquet", UTTERANCES)
+    check_leaks(out / "pairs.parquet")
+    rows = {
+        "read": gathered.rows_read,
+        "pairs": pairs.height,
+        "utterances": utterances.height,
+        "rejected": rejects.height,
+        "pairs_built": built.height,
+    }
+    double = {
+        "pairs": contradictions(gathered.pairs, key="pair_id", verdict="label"),
+        "utterances": contradictions(gathered.utterances, key="key", verdict="id"),
+    }
+    summary = summarise(config, everything, utterances, rejects, rows, double)
+    summary |= count_changes(changes, summary["splits"]["train"])
+    summary["mean_characters"] = round(characters / (2 * everything.height), 1)
+    log.info("%d rows read: %d pairs, %d utterances, %d rejected; %d pairs built", *rows.values())
+    for reason, count in summary["rejected"].items():
+        log.info("rejected as %s: %d", reason, count)
+    if any(double.values()):
+        log.warning(
+            "%d pairs stand with both labels and %d texts under two ids; `prepare.contradictions: %s` decided",
+            *double.values(), config.contradictions,
+        )  # fmt: skip
+    for split, counts in summary["splits"].items():
+        log.info("%s: %d pairs (%d positive, %d negative, %d unlabelled)", split, *list(counts.values())[:4])
+    return summary
+
+
+# ------------------------------------------------------------------------------------------------- inputs
+
+
+def check_inputs(config: PrepareConfig) -> None:
+    """Check every input file's name, format and columns, before any work starts.
+
+    Raises:
+        FlipkdError: one is missing or unreadable, or lacks a column.
+    """
+    paths = [input_path(file.path, f"prepare.inputs.{n}") for n, file in enumerate(config.inputs)]
+    names = [file.name or path.name for file, path in zip(config.inputs, paths, strict=True)]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise FlipkdError(f"prepare.inputs: two files are called {twice!r}; give one of them another `name`")
+    for number, file in enumerate(config.inputs):
+        if file.split and file.split_column:
+            raise FlipkdError(f"prepare.inputs.{number}: give `split` or `split_column`, not both")
+        for ours, column in columns_of(file).items():
+            try:
+                check_columns(paths[number], file.format, file.column_names, [column])
+            except FlipkdError as error:
+                hint = ". A file without labels says `label: null`" if ours == "label" else ""
+                raise FlipkdError(f"prepare.inputs.{number}: {error}{hint}") from None
+
+
+def _stamps(config: PrepareConfig) -> dict[Path, tuple[int, int]]:
+    """Size and time of each file: somebody else may be writing it."""
+    found = {}
+    for file in config.inputs:
+        path = input_path(file.path)
+        found[path] = (path.stat().st_size, path.stat().st_mtime_ns)
+    return found
+
+
+def _has_utterances(config: PrepareConfig) -> bool:
+    return any(isinstance(file, UtterancesFile) for file in config.inputs)
+
+
+# ------------------------------------------------------------------------------------- splitting, building
+
+
+def _links(gathered: Gathered, pairs: pl.DataFrame, utterances: pl.DataFrame) -> pl.DataFrame:
+    """The rows as `data.splits` reads them: pairs first, then utterances."""
+    by_id = gathered.config.splitting.by == "group"
+    nothing = pl.lit(None, pl.String).alias("stratum")
+    return pl.concat(
+        [
+            pairs.select(*LINKS, "split", nothing),
+            utterances.select(
+                *LINKS, pl.col("split").cast(SPLIT), nothing if by_id else pl.col("id").alias("stratum")
+            ),
+        ]
+    )
+
+
+def _split(
+    gathered: Gathered, pairs: pl.DataFrame, utterances: pl.DataFrame, seed: int
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    links = _links(gathered, pairs, utterances)
+    sizes = np.bincount(linked(links))
+    if len(sizes) > 1 and sizes.max() > 0.5 * sizes.sum():
+        log.warning(
+            "%d of %d rows are linked by shared texts or groups and must stand in one split: the shares of the "
+            "splits cannot be met closely", sizes.max(), sizes.sum(),
+        )  # fmt: skip
+    shares = gathered.config.splitting
+    splits = assign_splits(links, dev=shares.dev, test=shares.test, seed=seed)
+    return (
+        pairs.with_columns(splits.head(pairs.height).alias("split")),
+        utterances.with_columns(splits.tail(utterances.height).cast(pl.String).alias("split")),
+    )
+
+
+def _build(
+    settings: PairBuilding, utterances: pl.DataFrame, encoder: Encoder, seed: int, by_id: bool
+) -> pl.DataFrame:
+    """The pairs of all utterances, with the columns of `pairs.parquet`, and those that are counted."""
+    wants_hard = utterances.height and settings.negatives_per_positive > 0 and settings.random_share < 1
+    vectors = None
+    if wants_hard:
+        vectors = encoder(utterances["text"].to_list())
+        if len(vectors) != utterances.height or not np.isfinite(vectors).all():
+            raise FlipkdError(
+                f"prepare.pairs.encoder: {settings.encoder} gave vectors that are not finite numbers"
+            )
+    chosen = build_pairs(
+        utterances,
+        vectors,
+        positives_per_id=settings.positives_per_id,
+        negatives_per_positive=settings.negatives_per_positive,
+        random_share=settings.random_share,
+        confusable_ids=settings.confusable_ids,
+        seed=seed,
+        measured_per_id=settings.measured_per_id,
+    )
+    first, second = utterances[chosen["a"]], utterances[chosen["b"]]
+    ids = [pair_id_of_keys(a, b) for a, b in zip(first["key"], second["key"], strict=True)]
+    return first.select(
+        pl.Series("pair_id", ids, pl.String),
+        pl.col("text").alias("text_a"),
+        second["text"].alias("text_b"),
+        chosen["label"],
+        "split",
+        (pl.col("id") if by_id else pl.lit(None, pl.String)).alias("group"),
+        "source",
+        "source_row",
+        "file",
+        "key_a",
+        second["key_a"].alias("key_b"),
+        pl.col("group").alias("group_code"),
+    )
+
+
+def encode(settings: PairBuilding, texts: Sequence[str]) -> np.ndarray:
+    """Unit vectors of the configured encoder, shape (texts, d), float32."""
+    from models.teacher.bi_encoder import embed, load_teacher
+
+    model = load_teacher(
+        find_model(settings.encoder).path,
+        trust_remote_code=settings.trust_remote_code,
+        trust_key="prepare.pairs.trust_remote_code",
+    )
+    with progress("embedding for hard negatives", total=len(texts), unit="texts") as advance:
+        return embed(model, texts, advance=advance)

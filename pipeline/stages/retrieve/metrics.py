@@ -1,0 +1,110 @@
+"""Rankings of FAQ entries, and their metrics with intervals. The metrics are sentence-transformers' own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
+
+from pipeline.evaluation.bootstrap import PERCENTILES, Numbers, resamples
+from pipeline.stages.retrieve.task import Task
+
+METRICS = ("recall@1", "recall@5", "mrr@10", "ndcg@10")
+Order = NDArray[np.integer]
+
+
+def entry_scores(scores: Numbers, starts: Order) -> Numbers:
+    """(q, documents) to (q, entries): an entry is as near as its nearest catalogue question.
+
+    Args:
+        starts: where each entry's documents begin.
+    """
+    return np.maximum.reduceat(scores, starts, axis=1)
+
+
+def nearest_documents(scores: Numbers, starts: Order, order: Order) -> Order:
+    """For some entries of each query the document of theirs that is nearest to it, of the shape of `order`.
+
+    Args:
+        scores: (q, documents). order: numbers of entries, (q, candidates).
+    """
+    ends = np.append(starts[1:], scores.shape[1])
+    nearest = [starts + [row[a:b].argmax() for a, b in zip(starts, ends, strict=True)] for row in scores]
+    return np.take_along_axis(np.array(nearest), order, axis=1)
+
+
+def ranked(scores: Numbers) -> Order:
+    """Entries of each query, best first, (q, entries); equals in the order of their ids, as in the evaluator."""
+    return np.argsort(-scores, axis=1, kind="stable")
+
+
+def reranked(order: Order, scores: Numbers) -> Order:
+    """A ranking whose first places are dealt out anew; equals keep their order, what lies behind its place.
+
+    Args:
+        order: (q, entries). scores: of the first of them, (q, candidates), best is highest.
+    """
+    count = scores.shape[1]
+    again = np.take_along_axis(order[:, :count], np.argsort(-scores, axis=1, kind="stable"), axis=1)
+    return np.concatenate([again, order[:, count:]], axis=1)
+
+
+def first_ranks(order: Order, relevant: list[list[int]]) -> list[int]:
+    """For each query the rank, from 1, of the first entry that answers it."""
+    return [int(np.isin(row, right).argmax()) + 1 for row, right in zip(order, relevant, strict=True)]
+
+
+class QueryMetrics:
+    """Metrics of each query apart, for the bootstrap: an evaluator of sentence-transformers for each.
+
+    Their mean over the queries is what one evaluator of all queries gives.
+    """
+
+    def __init__(self, task: Task):
+        corpus = dict.fromkeys(task.entries, "")  # the rankings are given, so no text is read
+        options: dict[str, Any] = {
+            "accuracy_at_k": [1], "precision_recall_at_k": [1, 5], "mrr_at_k": [10], "ndcg_at_k": [10],
+            "map_at_k": [10],
+        }  # fmt: skip
+        self._entries = task.entries
+        self._evaluators = [
+            InformationRetrievalEvaluator(
+                {"query": text}, corpus, {"query": {task.entries[n] for n in right}}, **options
+            )
+            for text, right in zip(task.queries, task.relevant, strict=True)
+        ]
+
+    def __call__(self, order: Order) -> Numbers:
+        """(q, metrics) of a ranking (q, entries)."""
+        return np.array([self._of(*one) for one in zip(self._evaluators, order, strict=True)])
+
+    def _of(self, evaluator: InformationRetrievalEvaluator, order: Order) -> list[float]:
+        hits = [{"corpus_id": self._entries[n], "score": -place} for place, n in enumerate(order[:10])]
+        found = evaluator.compute_metrics([hits])
+        return [float(found[f"{name}@k"][int(k)]) for name, k in (metric.split("@") for metric in METRICS)]
+
+
+def intervals(values: Mapping[str, Numbers], against: str, count: int, seed: int) -> tuple[dict, dict]:
+    """Means over the queries with 95 % bootstrap intervals, and differences from one of the scores.
+
+    Every score sees the same resamples of the queries.
+
+    Args:
+        values: (q, metrics) of each score. against: the score whose values are taken off.
+
+    Returns:
+        `{score: {metric: {"value", "low", "high"}}}`, twice.
+    """
+    queries = len(values[against])
+    weights = np.concatenate(list(resamples(np.zeros(queries, np.int64), count, seed)))
+
+    def told(found: Numbers) -> dict[str, dict[str, float]]:
+        low, high = np.percentile(weights @ found / queries, PERCENTILES, axis=0)
+        parts = zip(METRICS, found.mean(0), low, high, strict=True)
+        return {name: {"value": float(v), "low": float(lo), "high": float(hi)} for name, v, lo, hi in parts}
+
+    others = {name: told(found - values[against]) for name, found in values.items() if name != against}
+    return {name: told(found) for name, found in values.items()}, others

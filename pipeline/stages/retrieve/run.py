@@ -1,0 +1,141 @@
+"""`retrieve`: how well the student finds the right FAQ entry for a question, beside its teacher.
+
+`pipeline.stages.retrieve.task` says what is asked and what is searched. Five rankings of the same questions:
+
+- `teacher`: by the teacher's cosine (of several teachers the average that `score` takes; without a
+  cross-encoder);
+- `encoder_untrained`: by the student's encoder before training, A at random and B at 0;
+- `encoder`: by the student's encoder;
+- `decoder`, `fused`: the encoder's first entries (`retrieve.candidates`), ranked anew by the probability that the
+  question and the entry's nearest catalogue question match; the entries behind them stay where they are.
+
+An entry is as near as the nearest of its catalogue questions. Metrics: recall@1, recall@5, MRR@10 and nDCG@10, as
+sentence-transformers' `InformationRetrievalEvaluator` computes them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from sentence_transformers import SentenceTransformer
+
+from data.schema import RETRIEVAL, write_table
+from models.runtime.precision import matrix_precision
+from models.student.flipkd_student import FlipkdStudent
+from models.teacher.bi_encoder import embed
+from pipeline.evaluation.bootstrap import Numbers
+from pipeline.runner.plan import Context
+from pipeline.stages.distill.artifact import distilled_student, read_adapter, untrained
+from pipeline.stages.retrieve.config import RetrieveConfig
+from pipeline.stages.retrieve.metrics import (
+    Order,
+    QueryMetrics,
+    entry_scores,
+    first_ranks,
+    intervals,
+    nearest_documents,
+    ranked,
+    reranked,
+)
+from pipeline.stages.retrieve.task import Task, read_task
+from pipeline.stages.retrieve.view import markdown
+from pipeline.stages.score.vectors import taught
+from pipeline.terminal.progress import progress
+
+log = logging.getLogger("flipkd.retrieve")
+TEACHER = "teacher"
+
+
+def run(config: RetrieveConfig, inputs: Mapping[str, Path], out: Path, context: Context) -> dict[str, Any]:
+    """Write `retrieval.json`, `retrieval.md` and `retrieval.parquet` (the columns `RETRIEVAL`, a row a question).
+
+    Raises:
+        FlipkdError: there are no utterances, too few entries, or no question; a model cannot be loaded.
+    """
+    task = read_task(inputs["prepare"], phrasings=config.phrasings, queries=config.queries, seed=context.seed)
+    log.info(
+        "retrieve: %d of %d questions to %d entries (%d catalogue questions)",
+        len(task.queries), task.there, len(task.entries), len(task.documents),
+    )  # fmt: skip
+    with matrix_precision("fp32"):
+        orders = {TEACHER: _by_teacher(task, inputs["teach"]), **_by_student(task, config, inputs, context)}
+    measure = QueryMetrics(task)
+    scores, against = intervals(
+        {name: measure(order) for name, order in orders.items()}, TEACHER, config.bootstrap, context.seed
+    )
+    result = {
+        "entries": len(task.entries),
+        "catalogue_questions": len(task.documents),
+        "queries": len(task.queries),
+        "queries_there": task.there,
+        "candidates": min(config.candidates, len(task.entries)),
+        "scores": scores,
+        "against_teacher": against,
+    }
+    text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False)
+    (out / "retrieval.json").write_text(text + "\n", encoding="utf-8")
+    (out / "retrieval.md").write_text(markdown(result), encoding="utf-8")
+    write_table(rows(task, orders).to_arrow(), out / "retrieval.parquet", RETRIEVAL)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    values = {name: {m: found["value"] for m, found in metrics.items()} for name, metrics in scores.items()}
+    return {"entries": result["entries"], "queries": result["queries"], "metrics": values}
+
+
+def rows(task: Task, orders: Mapping[str, Order]) -> pl.DataFrame:
+    """A row for each question: the entry that answers it, its rank by every score, and the entry ranked first.
+
+    Where several entries answer it, `entry` is the first of them, and the rank that of the best.
+    """
+    return pl.DataFrame(
+        {
+            "query": task.queries,
+            "entry": [task.entries[right[0]] for right in task.relevant],
+            **{f"{name}_rank": first_ranks(order, task.relevant) for name, order in orders.items()},
+            **{f"{name}_first": [task.entries[n] for n in order[:, 0]] for name, order in orders.items()},
+        }
+    )
+
+
+def _by_teacher(task: Task, teach: Path) -> Order:
+    cosines = sum(share * _cosines(teacher, task, "questions: teacher") for teacher, share in taught(teach))
+    return ranked(entry_scores(np.asarray(cosines), task.starts))
+
+
+def _by_student(
+    task: Task, config: RetrieveConfig, inputs: Mapping[str, Path], context: Context
+) -> dict[str, Order]:
+    new = untrained(read_adapter(inputs["distill"]), context.seed)
+    student = distilled_student(inputs["distill"], context, weights=new)
+    cosines = _cosines(as_encoder(student), task, "questions: untrained encoder")
+    orders = {"encoder_untrained": ranked(entry_scores(cosines, task.starts))}
+    del student
+    fusion = json.loads((inputs["measure"] / "metrics.json").read_text("utf-8"))["fusion"]
+    student = distilled_student(inputs["distill"], context, {"fusion": fusion})
+    cosines = _cosines(as_encoder(student), task, "questions: encoder")
+    orders["encoder"] = order = ranked(entry_scores(cosines, task.starts))
+    nearest = nearest_documents(cosines, task.starts, order[:, : config.candidates])
+    pairs = [(query, task.documents[n]) for query, found in zip(task.queries, nearest, strict=True) for n in found]
+    with progress("reranking", len(pairs), "pairs") as advance:
+        found = student.match(pairs, config.batch_pairs, advance)
+    return orders | {name: reranked(order, found[name].reshape(nearest.shape)) for name in ("decoder", "fused")}
+
+
+def as_encoder(student: FlipkdStudent) -> SentenceTransformer:
+    """The student's encoder view as sentence-transformers takes it."""
+    return SentenceTransformer(modules=[student], device=str(next(student.parameters()).device))
+
+
+def _cosines(model: SentenceTransformer, task: Task, title: str) -> Numbers:
+    """(queries, documents), each text embedded once."""
+    texts: Sequence[str] = [*task.queries, *task.documents]
+    with progress(title, len(texts), "texts") as advance:
+        vectors = embed(model, texts, advance=advance).astype(np.float64)
+    return vectors[: len(task.queries)] @ vectors[len(task.queries) :].T

@@ -1,0 +1,232 @@
+"""Stage `score`: each distinct text embedded once, and the teacher's similarity of each pair.
+
+Writes `embeddings.parquet` (`text_id`, `text`, `embedding`) and `scores.parquet` (the columns of pairs,
+`teacher_score`, `text_a_id`, `text_b_id`). Pairs keep their order. A text is its exact string; `text_id` counts
+texts in order of first appearance (first row's `text_a`, its `text_b`, second row's `text_a`, ...), so it depends
+on the pairs alone. The file metadata under the key `flipkd` says which teacher wrote the vectors.
+
+Texts that this very teacher has embedded in an earlier run are taken from the store (`embedding_cache`). A text's
+vector does not depend on the texts beside it (`models.teacher.fixed_shapes`), so on one machine the rows are the
+same to the bit with and without the cache, and after a kill.
+
+Several teachers (`teach.others`) give one vector, whose cosine is their weighted average
+(`models.teacher.ensemble`). A cross-encoder (`score.cross_encoder`) has no vectors. With u its score on the
+cosine's scale (`models.teacher.cross_encoder`), `teacher_score`, which the filter and soft targets read, is (1 -
+weight) cosine + weight u; its own score stands in a last column `cross_encoder_score`; similarities of texts stay
+the vectors' cosines.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sklearn.metrics import roc_auc_score
+
+from data.errors import FlipkdError
+from data.schema import (
+    CROSS_ENCODER_SCORE,
+    ROW_GROUP_ROWS,
+    SCORES,
+    embeddings_schema,
+    with_metadata,
+    writer,
+)
+from models.teacher.bi_encoder import cosine
+from models.teacher.cross_encoder import blend, to_cosine_scale
+from pipeline.config.config import CrossEncoderSettings, ScoreConfig
+from pipeline.runner.plan import Context
+from pipeline.stages.score.checks import check_files, check_scores
+from pipeline.stages.score.cross_encoder import cross_scores
+from pipeline.stages.score.shards import blocks
+from pipeline.stages.score.vectors import embed_texts
+
+log = logging.getLogger("flipkd.score")
+# Vectors are wide: 16,384 of 384 numbers are 24 MB.
+EMBEDDING_ROWS = 16_384
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+
+
+@dataclass(frozen=True)
+class Blended:
+    """Scores of n pairs with a cross-encoder's part in them.
+
+    Attributes:
+        raw: the cross-encoder's own, (n,), float32.
+        scores: `teacher_score`, (n,), float32, in [-1, 1].
+        told: of the cross-encoder, for the file's metadata and the summary.
+    """
+
+    raw: np.ndarray
+    scores: np.ndarray
+    told: dict[str, Any]
+
+
+def run(config: ScoreConfig, inputs: Mapping[str, Path], out: Path, context: Context) -> dict[str, Any]:
+    """Embed, score, check, write.
+
+    Raises:
+        FlipkdError: there are no pairs, or the teacher's vectors are not numbers, constant or collapsed.
+    """
+    pairs = inputs["prepare"] / "pairs.parquet"
+    texts = distinct_texts(pairs)
+    if not texts:
+        raise FlipkdError(f"score: {pairs} holds no pairs")
+    embedded = embed_texts(config, inputs["teach"], texts, context)
+    vectors, metadata = embedded.vectors, {"teacher": embedded.teacher}
+    blended = None
+    if config.cross_encoder is not None:
+        blended = _blended(config, config.cross_encoder, pairs, texts, vectors, context.work / "cross-encoder")
+        metadata["cross_encoder"] = blended.told
+    write_embeddings(out / "embeddings.parquet", texts, vectors, metadata)
+    write_scores(out / "scores.parquet", pairs, texts, vectors, metadata, blended)
+    check_files(pairs, out / "scores.parquet", out / "embeddings.parquet")
+    return {
+        "texts": len(texts),
+        **summary(out / "scores.parquet"),
+        **({"cross_encoder": blended.told} if blended else {}),
+        "mean_cosine_of_different_texts": embedded.mean_cosine,
+        "texts_embedded": len(embedded.computed),
+        "texts_reused": len(texts) - len(embedded.computed),
+        "embedding_seconds": round(embedded.seconds, 3),
+        "texts_per_second": round(len(texts) / max(embedded.seconds, 1e-9), 1),
+    }
+
+
+def _blended(
+    config: ScoreConfig,
+    settings: CrossEncoderSettings,
+    pairs: Path,
+    texts: list[str],
+    vectors: np.ndarray,
+    folder: Path,
+) -> Blended:
+    """The pairs' scores with the cross-encoder's part in them, and AUROC by split of what they are made of.
+
+    Raises:
+        FlipkdError: the cross-encoder cannot be loaded, or its scores are not numbers or do not vary.
+    """
+    raw, told = cross_scores(settings, pairs, folder, config.shard_texts)
+    cosines = np.concatenate([scores for _, scores, _ in _scored(pairs, texts, vectors)])
+    rows = pl.read_parquet(pairs, columns=["split", "label"])
+    mapped = to_cosine_scale(raw, cosines, (rows["split"] == "train").to_numpy())
+    auroc = {"cosine": auroc_by_split(rows, cosines), "cross_encoder": auroc_by_split(rows, raw)}
+    return Blended(raw, blend(cosines, mapped, settings.weight), told | {"auroc": auroc})
+
+
+def distinct_texts(pairs: Path) -> list[str]:
+    """The texts of all pairs, each once, in order of first appearance."""
+    both = pl.concat_list("text_a", "text_b").explode().unique(maintain_order=True)
+    return pl.scan_parquet(pairs).select(text=both).collect()["text"].to_list()
+
+
+def write_embeddings(path: Path, texts: list[str], vectors: np.ndarray, metadata: Mapping[str, Any]) -> None:
+    """Write `embeddings.parquet` a block at a time.
+
+    Args:
+        vectors: (n, d), may be memory-mapped.
+    """
+    width = vectors.shape[1]
+    schema = with_metadata(embeddings_schema(width), metadata)
+    with writer(path, schema) as file:
+        for rows in blocks(len(texts), EMBEDDING_ROWS):
+            flat = pa.array(np.ascontiguousarray(vectors[rows]).reshape(-1))
+            columns = [
+                pa.array(np.arange(rows.start, rows.stop, dtype=np.int64)),
+                pa.array(texts[rows], pa.string()),
+                pa.FixedSizeListArray.from_arrays(flat, width),
+            ]
+            file.write_batch(pa.record_batch(columns, schema=schema))
+
+
+def write_scores(
+    path: Path,
+    pairs: Path,
+    texts: list[str],
+    vectors: np.ndarray,
+    metadata: Mapping[str, Any],
+    blended: Blended | None = None,
+) -> None:
+    """Write `scores.parquet` a block at a time.
+
+    Args:
+        blended: what to write in place of the vectors' cosines.
+
+    Raises:
+        FlipkdError: the scores do not vary.
+    """
+    schema = with_metadata(SCORES.append(CROSS_ENCODER_SCORE) if blended else SCORES, metadata)
+    found: list[np.ndarray] = []
+    start = 0
+    with writer(path, schema) as file:
+        for batch, cosines, ids in _scored(pairs, texts, vectors):
+            rows = slice(start, start := start + len(batch))
+            scores = blended.scores[rows] if blended else cosines
+            found.append(scores)
+            columns = [*batch.columns, pa.array(scores), *(pa.array(column) for column in ids)]
+            if blended:
+                columns.append(pa.array(blended.raw[rows]))
+            file.write_batch(pa.record_batch(columns, schema=schema))
+    check_scores(np.concatenate(found))
+
+
+def _scored(
+    pairs: Path, texts: list[str], vectors: np.ndarray
+) -> Iterator[tuple[pa.RecordBatch, np.ndarray, list[np.ndarray]]]:
+    known = {text: text_id for text_id, text in enumerate(texts)}
+    names = SCORES.names[:-3]
+    with pq.ParquetFile(pairs) as file:
+        for batch in file.iter_batches(ROW_GROUP_ROWS, columns=names):
+            ids = [
+                np.fromiter((known[text] for text in batch[side].to_pylist()), dtype=np.int64, count=len(batch))
+                for side in ("text_a", "text_b")
+            ]
+            scores = np.concatenate(
+                [
+                    cosine(np.asarray(vectors[ids[0][rows]]), np.asarray(vectors[ids[1][rows]]))
+                    for rows in blocks(len(batch), EMBEDDING_ROWS)
+                ]
+            )
+            yield batch.select(names), scores, ids
+
+
+def summary(scores: Path) -> dict[str, Any]:
+    """Counts, quantiles by label, and AUROC by split (null where a split lacks a class)."""
+    rows = pl.read_parquet(scores, columns=["label", "split", "teacher_score", "text_a_id", "text_b_id"])
+    ids = pl.concat([rows["text_a_id"], rows["text_b_id"]])
+    quantiles, means = {}, {}
+    for label, name in ((1, "positive"), (0, "negative"), (None, "unlabelled")):
+        part = rows.filter(pl.col("label").eq_missing(pl.lit(label, pl.Int8)))["teacher_score"].to_numpy()
+        if len(part):
+            quantiles[name] = {f"{q:g}": float(np.quantile(part.astype(np.float64), q)) for q in QUANTILES}
+            means[name] = float(part.mean(dtype=np.float64))
+    return {
+        "pairs": len(rows),
+        "distinct_share": ids.n_unique() / len(ids),
+        "score_mean": means,
+        "score_quantiles": quantiles,
+        "auroc": auroc_by_split(rows, rows["teacher_score"].to_numpy()),
+    }
+
+
+def auroc_by_split(rows: pl.DataFrame, scores: np.ndarray) -> dict[str, float | None]:
+    """AUROC by split, None where a split lacks a class.
+
+    Args:
+        rows: n pairs with `label` and `split`.
+        scores: (n,).
+    """
+    found: dict[str, float | None] = {}
+    scored = rows.select("label", "split", score=pl.lit(pl.Series(scores)))
+    for split in ("train", "dev", "test"):
+        part = scored.filter((pl.col("split") == split) & pl.col("label").is_not_null())
+        both = part["label"].n_unique() == 2
+        found[split] = float(roc_auc_score(part["label"], part["score"])) if both else None
+    return found

@@ -1,0 +1,115 @@
+"""Embeddings of many texts, written shard by shard so that a killed run goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from sentence_transformers import SentenceTransformer
+
+from models.teacher.bi_encoder import dimension, several_gpus
+from models.teacher.fixed_shapes import embed_fixed
+from pipeline.stages.score.embedding_cache import EmbeddingCache, fill
+from pipeline.store.disk import take_room
+from pipeline.store.store import make_folder
+from pipeline.terminal.progress import progress
+
+log = logging.getLogger("flipkd.score")
+
+
+def embed_in_shards(
+    teacher: SentenceTransformer,
+    texts: Sequence[str],
+    folder: Path,
+    *,
+    batch_size: int,
+    shard_texts: int,
+    cache: EmbeddingCache | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Embed the texts that are not cached, longest first, a shard at a time.
+
+    Args:
+        texts: n distinct texts.
+        folder: scratch space of this teacher and these pairs; shards that are there are not computed again.
+        batch_size: see `models.teacher.fixed_shapes.embed_fixed`.
+        shard_texts: texts per shard.
+        cache: of this teacher; it is only read.
+
+    Returns:
+        A memory-mapped float32 (n, d) in `folder`, row i for text i, and int64 (m,): rows that were not cached.
+    """
+    make_folder(folder)
+    matrix = np.lib.format.open_memmap(
+        folder / "embeddings.npy", mode="w+", dtype=np.float32, shape=(len(texts), dimension(teacher))
+    )
+    take_room(folder / "embeddings.npy")
+    missing = np.arange(len(texts)) if cache is None else np.flatnonzero(~fill(cache, texts, matrix))
+    if len(missing):
+        order = missing[np.argsort([-len(texts[int(row)]) for row in missing], kind="stable")]
+        shards = [order[rows] for rows in blocks(len(order), shard_texts)]
+        _embed_shards(teacher, texts, folder, shards, matrix, batch_size)
+    return matrix, missing
+
+
+def _embed_shards(
+    teacher: SentenceTransformer,
+    texts: Sequence[str],
+    folder: Path,
+    shards: Sequence[np.ndarray],
+    matrix: np.ndarray,
+    batch_size: int,
+) -> None:
+    total = sum(map(len, shards))
+    with progress("embedding", total, "texts") as advance, several_gpus(teacher) as pool:
+        reused = 0
+        for number, rows in enumerate(shards):
+            batch = [texts[int(row)] for row in rows]
+            path = folder / f"shard-{number:06d}-{digest(batch)}.npy"
+            vectors = read_shard(path, (len(batch), matrix.shape[1]))
+            if vectors is None:
+                vectors = embed_fixed(teacher, batch, batch_size=batch_size, advance=advance, pool=pool)
+                write_shard(path, vectors)
+            else:
+                reused += 1
+                advance(len(batch))
+            matrix[rows] = vectors
+    if reused:
+        log.info("score: %d of %d shards were there from a run that was cut off", reused, len(shards))
+
+
+def digest(texts: Sequence[str]) -> str:
+    """Which texts, in which order: 16 hexadecimal digits."""
+    total = hashlib.sha256()
+    for text in texts:
+        raw = text.encode("utf-8", "surrogatepass")
+        total.update(len(raw).to_bytes(8, "big") + raw)
+    return total.hexdigest()[:16]
+
+
+def write_shard(path: Path, vectors: np.ndarray) -> None:
+    """Write under another name, flush, rename: a shard is complete or absent."""
+    temporary = path.with_suffix(".writing")
+    with temporary.open("wb") as file:
+        np.save(file, vectors, allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read_shard(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
+    """A shard of an earlier run; None if it is not there or is not whole."""
+    try:
+        vectors = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return vectors if vectors.shape == shape and vectors.dtype == np.float32 else None
+
+
+def blocks(total: int, size: int) -> Iterator[slice]:
+    """0..total cut into slices of `size`."""
+    for start in range(0, total, size):
+        yield slice(start, min(start + size, total))

@@ -1,0 +1,118 @@
+"""What the training reads: the teacher's probabilities for soft targets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.optimize import minimize
+from transformers import AutoTokenizer
+
+from models.student.flipkd_student import PairPrompt
+from pipeline.evaluation.metrics import calibrate, fit_calibration
+from pipeline.stages.distill.pair_data import read_pairs
+from tests.tiny import tiny_student
+
+
+@pytest.fixture(scope="module")
+def prompt(tmp_path_factory: pytest.TempPathFactory) -> PairPrompt:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_student(tmp_path_factory.mktemp("models") / "student"))
+    return PairPrompt(tokenizer, "{a} {b}", (" no", " yes"), 16)
+
+
+def write(folder: Path, labels: list[int | None]) -> tuple[Path, Path, pl.DataFrame]:
+    """120 pairs whose teacher scores overlap; the filter cuts them at 0.5; the last ten are dev."""
+    random = np.random.default_rng(0)
+    n = len(labels)
+    truth = random.integers(0, 2, n)
+    score = np.clip(random.normal(0.3 + 0.35 * truth, 0.2), -1, 1).astype(np.float32)
+    frame = pl.DataFrame(
+        {
+            "split": ["train"] * (n - 10) + ["dev"] * 10,
+            "label": pl.Series(
+                [None if y is None else int(t) for y, t in zip(labels, truth, strict=True)], dtype=pl.Int8
+            ),
+            "target": pl.Series((score > 0.5).astype(np.int8)),
+            "kept": [y is None or bool((s > 0.5) == t) for y, s, t in zip(labels, score, truth, strict=True)],
+            "teacher_score": score,
+            "text_a_id": range(n),
+            "text_b_id": [(k + 1) % n for k in range(n)],
+        }
+    )
+    frame.write_parquet(folder / "filtered.parquet")
+    vectors = random.normal(size=(n, 3)).astype(np.float32)
+    schema = {"text_id": pl.Int64, "text": pl.String, "embedding": pl.Array(pl.Float32, 3)}
+    texts = [f"text {k}" for k in range(n)]
+    table = pl.DataFrame({"text_id": range(n), "text": texts, "embedding": list(vectors)}, schema=schema)
+    table.write_parquet(folder / "embeddings.parquet")
+    return folder / "filtered.parquet", folder / "embeddings.parquet", frame
+
+
+def test_probabilities_are_platts_over_all_labelled_pairs_of_train(prompt: PairPrompt, tmp_path: Path):
+    filtered, embeddings, frame = write(tmp_path, [0] * 90 + [None] * 20 + [0] * 10)
+    data, dev = read_pairs(filtered, embeddings, prompt, calibrated=True)
+    train = frame.filter(split="train")
+    labelled, kept = train.drop_nulls("label"), train.filter("kept")
+    assert 0 < kept.height < train.height
+    x, y = labelled["teacher_score"].to_numpy().astype(np.float64), labelled["label"].to_numpy()
+    positive, negative = int(y.sum()), int((1 - y).sum())
+    target = np.where(y == 1, (positive + 1) / (positive + 2), 1 / (negative + 2))
+
+    def cost(line: np.ndarray) -> float:
+        logit = line[0] + line[1] * x
+        return float(np.sum(np.logaddexp(0, logit) - target * logit))
+
+    intercept, slope = minimize(cost, np.zeros(2)).x
+    expected = 1 / (1 + np.exp(-(intercept + slope * kept["teacher_score"].to_numpy())))
+    assert data.probabilities is not None
+    np.testing.assert_allclose(data.probabilities, expected, atol=2e-3)
+    assert np.array_equal(data.targets, kept["target"].to_numpy())
+    # Higher scores are likelier matches, and the filter's clean cut has not made the teacher certain.
+    order = np.argsort(kept["teacher_score"].to_numpy(), kind="stable")
+    assert (np.diff(data.probabilities[order]) >= 0).all()
+    assert ((data.probabilities > 0.1) & (data.probabilities < 0.9)).any()
+    assert dev.probabilities is None
+
+
+def test_nobody_asks_nobody_needs_the_scores(prompt: PairPrompt, tmp_path: Path):
+    filtered, embeddings, frame = write(tmp_path, [0] * 120)
+    frame.drop("teacher_score").write_parquet(filtered)
+    assert read_pairs(filtered, embeddings, prompt)[0].probabilities is None
+
+
+def test_without_labels_in_train_the_probabilities_are_calibrated_on_dev(prompt: PairPrompt, tmp_path: Path):
+    filtered, embeddings, frame = write(tmp_path, [None] * 110 + [0] * 10)
+    data, _ = read_pairs(filtered, embeddings, prompt, calibrated=True)
+    dev = frame.filter(split="dev")
+    fitted = fit_calibration(dev["label"].to_numpy(), dev["teacher_score"].to_numpy())
+    kept = frame.filter((pl.col("split") == "train") & pl.col("kept"))
+    assert data.probabilities is not None
+    np.testing.assert_allclose(data.probabilities, calibrate(fitted, kept["teacher_score"].to_numpy()), atol=1e-6)
+
+
+def test_texts_of_pairs_that_are_not_kept_are_read_alone(prompt: PairPrompt, tmp_path: Path):
+    filtered, embeddings, frame = write(tmp_path, [0] * 90 + [None] * 20 + [0] * 10)
+    frame = frame.with_columns(kept=pl.col("kept") & (pl.col("text_a_id") % 5 == 0))
+    frame.write_parquet(filtered)
+    kept, dev = read_pairs(filtered, embeddings, prompt)
+    data, same_dev = read_pairs(filtered, embeddings, prompt, all_texts=True)
+    assert len(kept.loose) == 0
+    assert same_dev.texts == dev.texts
+    train = frame.filter(split="train")
+    ids = sorted({*train["text_a_id"], *train["text_b_id"]})
+    assert len(data.texts) == len(ids) > len(kept.texts)
+    table = pl.read_parquet(embeddings).filter(pl.col("text_id").is_in(ids)).sort("text_id")
+    assert data.texts == prompt.texts(table["text"].to_list())
+    assert np.array_equal(data.vectors, table["embedding"].to_numpy())
+    # The same pairs of the same texts as without.
+    assert [data.texts[i] for i in data.first] == [kept.texts[i] for i in kept.first]
+    assert [data.texts[i] for i in data.second] == [kept.texts[i] for i in kept.second]
+    assert set(data.loose) == set(range(len(ids))) - {*data.first, *data.second}
+    n = len(data.first)
+    for row, begins in enumerate(data.begins):
+        if row in data.loose:
+            assert begins == 2 * n + data.loose.tolist().index(row)
+        else:
+            assert row == (data.first[begins] if begins < n else data.second[begins - n])

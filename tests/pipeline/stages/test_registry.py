@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.config.load import store_of
+from pipeline.runner.plan import ALL_STAGES, STAGES, plan
+from pipeline.stages.registry import SENTENCES, sentence
+from tests.tiny import tiny_config
+
+
+def test_every_stage_of_a_run_says_its_numbers(tiny_run: Path):
+    config = tiny_config(tiny_run)
+    store = store_of(config)
+    told = {step.stage: sentence(store.manifest(step.stage, step.key)) for step in plan(config)}
+    summaries = {step.stage: store.manifest(step.stage, step.key).summary for step in plan(config)}
+    assert told.keys() == STAGES.keys()
+    assert SENTENCES.keys() == ALL_STAGES.keys()
+    assert f"{summaries['score']['pairs']} pairs of {summaries['score']['texts']} texts" in told["score"]
+    assert f"{summaries['filter']['train_kept']['positive']} positive" in told["filter"]
+    assert f"encoder {summaries['distill']['dev_encoder_auroc']:.3f}" in told["distill"]
+    assert f"fused {summaries['export']['metrics']['fused']['auroc']:.3f}" in told["export"]
+    assert f"untouched {summaries['teach']['dev_untouched']['auroc']:.3f}" in told["teach"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "summary", "expected"),
+    [
+        ("teach", {"dev_untouched": None, "dev_tuned": None, "kept": "untouched"}, "taken as it is"),
+        ("score", {"pairs": 3, "texts": 5, "auroc": {"test": None}}, "3 pairs of 5 texts"),
+        (
+            "filter",
+            {"enabled": False, "train_kept": {"positive": 1, "negative": 2}, "bounds": {}},
+            "train keeps 1 positive, 2 negative; bounds not applied",
+        ),
+    ],
+)
+def test_what_is_not_measured_is_not_told(stage: str, summary: dict[str, object], expected: str):
+    assert SENTENCES[stage](summary) == expected
