@@ -29,10 +29,10 @@ from pipeline.comparison.config import CompareConfig, Job, all_jobs
 from pipeline.comparison.statistics import Student, summarise, value_rows
 from pipeline.comparison.view import draw, markdown
 from pipeline.config.config import Config
-from pipeline.config.load import store_of
-from pipeline.runner.check import check
+from pipeline.config.location import store_of
+from pipeline.runner.check import checked_plan
 from pipeline.runner.execute import execute
-from pipeline.runner.plan import Step, measure_step, plan
+from pipeline.runner.plan import Step, plan, side_step
 from pipeline.runner.runs import recording
 from pipeline.store.store import Store, make_folder
 
@@ -74,7 +74,7 @@ def compare(
     show_progress()
     todo = all_jobs(comparison, store)
     for config in {job[0]: job[3] for job in todo}.values():
-        check(config)
+        checked_plan(config)
     plans = [_plan(job[3]) for job in todo]
     last = [store_of(job[3]).path("measure", steps[-1].key) for job, steps in zip(todo, plans, strict=True)]
     if there_only:
@@ -115,7 +115,7 @@ def compare(
 
 def _plan(config: Config) -> Plan:
     steps = plan(config, "distill")
-    return [*steps, measure_step(config, steps)]
+    return [*steps, side_step("measure", config, steps)]
 
 
 def _one_by_one(todo: Sequence[Job], plans: Sequence[Plan]) -> Iterator[tuple[int, float]]:

@@ -23,16 +23,16 @@ from prefect import State, flow, task
 from pydantic import Field
 
 from flows.cache import ArtifactPolicy
-from flows.gates import promotion, watch_drift
+from flows.gates import AFTER, promotion
 from flows.gpu import gpu_slot
 from flows.publish import publish
 from flows.summary import HOOKS, note
 from pipeline.config.config import Config
-from pipeline.config.load import store_of
+from pipeline.config.location import store_of
 from pipeline.contract.stage_names import StageName
-from pipeline.runner.check import check
+from pipeline.runner.check import checked_plan
 from pipeline.runner.execute import execute, tidy
-from pipeline.runner.plan import Step, plan
+from pipeline.runner.plan import Step
 from pipeline.runner.runs import recording
 from pipeline.store.store import Store
 
@@ -78,20 +78,37 @@ def flip(
 
 
 def run_pipeline(config: Config, until: StageName | None, refresh: Sequence[StageName]) -> dict[str, Reference]:
-    """The body of every flow: check, plan, run the stages in order, publish what they found, promote.
-
-    Args, Returns, Raises: as in `flip`.
-    """
+    """The body of the deployed flows: check and plan, then `run_steps`. Args, Returns, Raises: as in `flip`."""
     show_progress()
+    return run_steps(config, checked_plan(config, until), refresh)
+
+
+@flow(name="flip", persist_result=False, validate_parameters=False, **HOOKS)
+def flip_planned(config: Config, steps: list[Step], refresh: Sequence[str] = ()) -> dict[str, Reference]:
+    """`flip` for who has checked and planned already (`checked_plan`), so that no model's bytes are read twice."""
+    show_progress()
+    return run_steps(config, steps, refresh)
+
+
+def run_steps(config: Config, steps: Sequence[Step], refresh: Sequence[str]) -> dict[str, Reference]:
+    """Run the stages in order, look at the data on the way, publish what they found, promote the student.
+
+    Args:
+        refresh: stages to run again even if their artifacts are there and intact.
+
+    Returns:
+        For each stage a reference `{"stage", "key"}` to its artifact.
+
+    Raises:
+        FlipkdError: a stage found its input wrong, or a gate (`flows.gates`) stopped the run.
+    """
     store = store_of(config)
-    check(config, until)
-    steps = plan(config, until)
     artifacts: dict[str, Reference] = {}
     with recording(config, store, steps):
         for step in steps:
             artifacts[step.stage] = make(step, config, store, step.stage in refresh)
-            if step.stage == "score":
-                watch_drift(config, store, steps)
+            if gate := AFTER.get(step.stage):
+                gate(config, store, steps)
         publish(steps, store)
         if "export" in artifacts:
             promotion(config, store, steps)

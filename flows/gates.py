@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from prefect.artifacts import create_markdown_artifact
 
@@ -26,6 +26,10 @@ def watch_drift(config: Config, store: Store, steps: Sequence[Step]) -> None:
         create_markdown_artifact(
             drift_markdown(report), key="flipkd-drift", description="Tonight's data against the run in use"
         )
+
+
+# What is looked at as soon as a stage is done, before the next one runs.
+AFTER: dict[str, Callable[[Config, Store, Sequence[Step]], None]] = {"score": watch_drift}
 
 
 def promotion(config: Config, store: Store, steps: Sequence[Step]) -> None:

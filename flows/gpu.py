@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from prefect.concurrency.sync import concurrency
 from prefect.settings import PREFECT_API_URL
 
+from pipeline.stages.registry import ALL_STAGES
+
 LIMIT = "gpu"  # a global concurrency limit of the server; `flipkd deploy` creates it
-STAGES = frozenset({"teach", "score", "distill", "export", "measure", "retrieve", "attribution"})
 
 
 @contextmanager
@@ -20,7 +21,7 @@ def gpu_slot(stage: str) -> Iterator[None]:
     without the limit lets the stage through. The slot is taken before the store's lock, by all alike, so two
     runs cannot wait for each other. A slot whose holder was killed comes back within five minutes.
     """
-    if stage not in STAGES or not PREFECT_API_URL.value() or not gpu_present():
+    if not ALL_STAGES[stage].uses_gpu or not PREFECT_API_URL.value() or not gpu_present():
         yield
         return
     # A server that is restarted during a long training must not end it.

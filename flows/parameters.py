@@ -24,11 +24,14 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import SkipJsonSchema
 
 from data.errors import FlipkdError
-from pipeline.config.config import Bound, Config
-from pipeline.config.load import DEMO, anchor, explain, load_config, trial
+from pipeline.config.config import Config
+from pipeline.config.explain import explain
+from pipeline.config.load import DEMO, load_config, trial
+from pipeline.config.location import anchor
 from pipeline.config.nightly import Limit
 from pipeline.config.schema_words import describe
 from pipeline.contract.section import Cosine, Section, Share
+from pipeline.stages.filter.config import Bound
 
 ConfigFile = Annotated[str, Field(min_length=1)]
 # Sections for which a plain number may stand. They are replaced, not changed field by field: only one field of a

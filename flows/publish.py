@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from pipeline.evaluation.headline import metrics_table, read_metrics
 from pipeline.runner.plan import Step
 from pipeline.stages.registry import sentence
-from pipeline.store.store import Manifest, Store
+from pipeline.store.manifest import Manifest
+from pipeline.store.store import Store
 
 
-def publish(steps: list[Step], store: Store) -> None:
+def publish(steps: Sequence[Step], store: Store) -> None:
     """Publish Prefect artifacts: the stages, what the filter decided, metrics on test, a link to the report."""
     manifests = {step.stage: store.manifest(step.stage, step.key) for step in steps}
     create_table_artifact(

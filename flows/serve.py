@@ -21,7 +21,8 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from data.errors import FlipkdError
 from flows.deploy import CHECKOUT, deploy
-from pipeline.config.load import load_config, store_of
+from pipeline.config.load import load_config
+from pipeline.config.location import store_of
 
 HOST = "127.0.0.1"  # Prefect's server has no login
 START_SECONDS = 180

@@ -9,7 +9,7 @@ from flows.parameters import Changes, ConfigFile, changes_of, load_changed
 from flows.summary import HOOKS
 from pipeline.config.config import Config
 from pipeline.contract.stage_names import StageName
-from pipeline.runner.plan import STAGES
+from pipeline.stages.registry import STAGES
 
 # Prefect's form takes the parameters' descriptions from here.
 DOC = """{title}. The stages before it come from the store.

@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.runner.execute import describe_files
-from pipeline.runner.plan import ALL_STAGES, STAGES
 from pipeline.runner.runs import PlannedStep, RunRecord
-from pipeline.store.store import MANIFEST, Manifest, Store, sealed
+from pipeline.stages.registry import ALL_STAGES, STAGES
+from pipeline.store.manifest import MANIFEST, Manifest, sealed
+from pipeline.store.store import Store
 
 NOW = 1_800_000_000.0
 DAY = 86_400.0

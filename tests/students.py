@@ -12,8 +12,10 @@ import polars as pl
 
 from data.schema import PAIRS, PREDICTIONS, write_table
 from data.texts import pair_id
+from pipeline.contract.keys import artifact_key
 from pipeline.runner.execute import describe_files
-from pipeline.store.store import MANIFEST, Manifest, Store, artifact_key
+from pipeline.store.manifest import MANIFEST, Manifest
+from pipeline.store.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path

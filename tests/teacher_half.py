@@ -10,15 +10,16 @@ import numpy as np
 import pyarrow as pa
 
 from data.schema import PAIRS, SCORES, write_table
-from pipeline.config.config import TeachConfig
-from pipeline.runner.plan import Context
+from pipeline.contract.stage import Context
+from pipeline.stages.teach.config import TeachConfig
+from pipeline.store.store import Store
 from tests.tiny import WORDS
 
 
 def context(folder: Path, seed: int = 7) -> Context:
     """A stage's context below a folder, its work folder made."""
     (folder / "work").mkdir(exist_ok=True)
-    return Context(seed, folder / "final", folder / "work", folder / "models")
+    return Context(seed, folder / "final", folder / "work", Store(folder / "store"))
 
 
 def write_pairs(folder: Path, rows: Iterable[dict[str, Any]]) -> Path:

@@ -15,9 +15,9 @@ from typing import Any
 
 from filelock import FileLock
 
-from data.errors import FlipkdError
+from data.errors import FlipkdError, first_line
 from models.loading.names import FoundModel
-from models.loading.soundness import check_loading, check_numbers, first_line
+from models.loading.soundness import check_loading, check_numbers
 from models.loading.weights import PICKLES, SAFE, code_refused, wants_code
 
 log = logging.getLogger("flipkd.models")

@@ -12,14 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from data.errors import FlipkdError
+from data.errors import FlipkdError, first_line
 from models.loading.weights import SAFE
 
 MODULES = "modules.json"
 # Layers behind the token vectors, which many encoders are published without and no pooling of ours reads.
 UNREAD = re.compile(r"(^|\.)pooler\.")
-# Two texts of as many words, that any teacher tells apart.
-PROBES = ("freeze the lost card 7", "treat a high fever 3")
 AGAIN = "get the model again, whole and from one place"
 
 
@@ -129,52 +127,3 @@ def check_numbers(model: Any) -> None:
         # A sum is finite only if all of its terms are; in double precision it does not overflow.
         if weight.is_floating_point() and not weight.detach().sum(dtype=float64).isfinite():
             raise ValueError(f"the weights {name} are not finite numbers; {AGAIN}")
-
-
-def check_teacher(
-    name: str, path: Path, *, trust_remote_code: bool, max_length: int | None, trust_key: str
-) -> None:
-    """Check that a folder is a bi-encoder, whole, and gives vectors.
-
-    Args:
-        name: of the model, for messages.
-        max_length, trust_key: as for `models.teacher.bi_encoder.load_teacher`.
-
-    Raises:
-        FlipkdError: it is not.
-    """
-    from models.teacher.bi_encoder import embed, load_teacher
-
-    try:
-        teacher = load_teacher(
-            path, trust_remote_code=trust_remote_code, max_length=max_length, trust_key=trust_key
-        )
-        for module in teacher:
-            if hasattr(module, "auto_model") and not trust_remote_code:
-                on_meta(_folder_of(path, module, teacher), type(module.auto_model))
-        check_numbers(teacher)
-        vectors = embed(teacher, PROBES)
-    except (ValueError, RuntimeError, IndexError, TypeError) as error:
-        raise FlipkdError(f"{name}: cannot be used as a teacher: {first_line(error)}") from error
-    if not abs((vectors**2).sum(axis=1) - 1).max() < 1e-3:
-        raise FlipkdError(f"{name}: cannot be used as a teacher: its vectors are not finite numbers; {AGAIN}")
-    if abs(vectors[0] - vectors[1]).max() < 1e-6:
-        raise FlipkdError(
-            f"{name}: cannot be used as a teacher: {PROBES[0]!r} and {PROBES[1]!r} get one and the same vector, "
-            f"as if its tokenizer knew no word; {AGAIN}"
-        )
-
-
-def _folder_of(path: Path, module: Any, teacher: Any) -> Path:
-    """Where a module's config and weights lie: at the top, or in a folder of the module's own."""
-    number = list(teacher).index(module)
-    own = next((p for p in sorted(path.glob(f"{number}_*")) if (p / "config.json").is_file()), None)
-    return path if (path / "config.json").is_file() or own is None else own
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line; its kind if it says nothing."""
-    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    if isinstance(error, ValueError) and said and type(error) is ValueError:
-        return said
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -84,3 +84,15 @@ def _filled(items: np.ndarray, tokens: np.ndarray, budget: int) -> list[np.ndarr
         if count >= 2 and (count + 1) * length > budget:
             begins.append(place)
     return np.split(items, begins[1:])
+
+
+def token_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Items by length, as many together as fit into a budget of tokens, padding counted; one at least."""
+    batch: list[int] = []
+    for item in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and (len(batch) + 1) * lengths[item] > budget:
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
+        yield batch

@@ -14,7 +14,6 @@ The files are .npy arrays, memory-mapped: a training set need not fit into memor
 from __future__ import annotations
 
 import copy
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,6 +25,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from data.arrays import create_array
+from models.student.batching import token_batches
 from models.student.flipkd_student import PairPrompt, pooling_weights, weighted
 from models.student.sites import layer_number
 
@@ -219,18 +220,6 @@ def read_activations(lm: Any, sites: Sequence[str], folder: Path) -> Activations
     return Activations(columns, load(POOLED), load(HIDDEN), np.load(folder / STARTS, allow_pickle=False))
 
 
-def token_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Items by length, as many together as fit into a budget of tokens, padding counted; one at least."""
-    batch: list[int] = []
-    for item in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and (len(batch) + 1) * lengths[item] > budget:
-            yield batch
-            batch = []
-        batch.append(item)
-    if batch:
-        yield batch
-
-
 class _Reached(Exception):  # no error: the rest of the forward pass is not needed
     pass
 
@@ -265,16 +254,3 @@ def inputs_shown(lm: Any, names: Sequence[str], look: Callable[[str, Tensor], No
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def create_array(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    """A float32 .npy file of that shape, memory-mapped, with its room on the disk taken.
-
-    Raises:
-        OSError: the disk is full; without taking the room first, writing to the map would kill the process.
-    """
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-    if hasattr(os, "posix_fallocate"):  # not on macOS
-        with path.open("rb+") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    return array

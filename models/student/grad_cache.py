@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from models.student.frozen import token_batches
+from models.student.batching import token_batches
 from models.student.student import Batch
 
 Forward = Callable[[Batch], tuple[Tensor, Tensor]]

@@ -15,8 +15,8 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from transformers import AutoModel
 
-from data.errors import FlipkdError
-from models.loading.soundness import first_line, on_meta
+from data.errors import FlipkdError, first_line
+from models.loading.soundness import on_meta
 from models.loading.weights import SAFE, code_refused, wants_code
 from models.runtime.quiet import quiet
 

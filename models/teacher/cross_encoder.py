@@ -10,10 +10,11 @@ import numpy as np
 from sentence_transformers import CrossEncoder
 from torch import nn
 
-from data.errors import FlipkdError
-from models.loading.soundness import PROBES, check_numbers, first_line, on_meta
+from data.errors import FlipkdError, first_line
+from models.loading.soundness import check_numbers, on_meta
 from models.loading.weights import SAFE, code_refused, wants_code
 from models.runtime.quiet import quiet
+from models.teacher.check import PROBES
 
 log = logging.getLogger("flipkd.teacher")
 LEAST_DEVIATION = 1e-6

@@ -10,7 +10,7 @@ import typer
 from pipeline.cli.base import HELP, ConfigFile, Overrides, examples, load
 
 if TYPE_CHECKING:
-    from flows.analyse import Look
+    from pipeline.contract.stage_names import SideStageName
 
 app = typer.Typer(context_settings=HELP)
 Out = Annotated[
@@ -64,31 +64,27 @@ def attribution(
     typer.echo(f"Wrote {out or folder}: attribution.parquet, attribution.png")
 
 
-def _look(path: str, look: Look, store: str | None, overrides: list[str], out: Path | None) -> Path:
+def _look(path: str, look: SideStageName, store: str | None, overrides: list[str], out: Path | None) -> Path:
     """Run the stage; returns the artifact's folder, whose files are copied to `out`."""
     import shutil
 
     config = load(path, overrides)
     if store is not None:
         config = config.model_copy(update={"store": store})
-    from pipeline.runner.check import check
+    from pipeline.runner.check import checked_side_plan
     from pipeline.store.disk import make_output
 
     # Before Prefect starts: what is wrong is told at once, and no empty folder stays.
-    if look == "retrieve":
-        from pipeline.stages.retrieve.task import check_utterances
-
-        check_utterances(config)
-    check(config, "distill")
+    steps = checked_side_plan(config, look)
     if out is not None:
         make_output(out)
     from flows.local import quiet_prefect
 
     with quiet_prefect():
-        from flows.analyse import beside
+        from flows.analyse import analyse
 
-        reference = beside(config, look)
-    from pipeline.config.load import store_of
+        reference = analyse(config, steps)
+    from pipeline.config.location import store_of
 
     artifacts = store_of(config)
     folder = artifacts.path(reference["stage"], reference["key"])

@@ -19,7 +19,7 @@ def drift(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
     Compared are teacher scores, text lengths, the share of rejected rows and the share of positives. The stages up
     to score must have run. `flipkd run` does the same before it trains a student.
     """
-    from pipeline.config.load import store_of
+    from pipeline.config.location import store_of
     from pipeline.drift.check import measure_drift
     from pipeline.drift.view import drift_table
     from pipeline.runner.plan import plan

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from data.errors import FlipkdError
 from pipeline.housekeeping.garbage import Garbage
-from pipeline.runner.status import readable_size
+from pipeline.terminal.words import readable_size
 
 UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 

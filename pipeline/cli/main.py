@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -100,8 +100,8 @@ def init(
 @app.command(epilog=examples("flipkd status config.yaml", "flipkd status config.yaml --set filter.tau_pos=0.4"))
 def status(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
     """Show for each stage whether its result is there: key, age, size, summary. Computes nothing."""
+    from pipeline.cli.status_view import status_table
     from pipeline.runner.status import status as states
-    from pipeline.runner.status import status_table
 
     console().print(status_table(states(load(config, overrides))))
 
@@ -182,16 +182,16 @@ for _part in (
 
 
 def _run(config: Config, until: StageName | None, refresh: list[str]) -> None:
-    from pipeline.runner.check import check
+    from pipeline.runner.check import checked_plan
 
-    check(config, until)  # before Prefect starts: a wrong config is told at once
-    from flows.flip import flip
+    steps = checked_plan(config, until)  # before Prefect starts: a wrong config is told at once
+    from flows.flip import flip_planned
     from flows.local import quiet_prefect
     from pipeline.cli.result_view import show_result
-    from pipeline.config.load import store_of
+    from pipeline.config.location import store_of
 
     with quiet_prefect():
-        artifacts = flip(config, until=until, refresh=cast(list[StageName], refresh))
+        artifacts = flip_planned(config, steps, refresh)
     show_result(console(), store_of(config), artifacts)
 
 

@@ -42,7 +42,7 @@ def promote(
     Both are measured on the test pairs of the new one that neither was trained on. `promote` in the config says
     which score and metric, and how much worse is still accepted. Services load STORE/current/NAME/student.
     """
-    from pipeline.config.load import store_of
+    from pipeline.config.location import store_of
     from pipeline.promotion.gate import force as promote_by_force
     from pipeline.promotion.gate import promote as compare_and_promote
 
@@ -71,7 +71,7 @@ def rollback(
 
     The student that is left is not promoted again by itself: `flipkd promote --force` does that.
     """
-    from pipeline.config.load import store_of
+    from pipeline.config.location import store_of
     from pipeline.promotion.link import roll_back
 
     settings = load(config, overrides)
@@ -86,7 +86,7 @@ def promoted(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Show which student is in use, what a rollback returns to, and how it came to that."""
-    from pipeline.config.load import store_of
+    from pipeline.config.location import store_of
     from pipeline.promotion.history import earlier, history
     from pipeline.promotion.link import link_of, linked_key
 

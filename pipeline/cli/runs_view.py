@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.runner.runs import Run
-from pipeline.runner.status import readable_age
+from pipeline.terminal.words import readable_age
 
 STYLES = {"completed": "green", "running": "cyan", "failed": "red", "crashed": "red", "damaged": "red"}
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import FlipkdError
-from pipeline.config.config import Config, FilterConfig
-from pipeline.config.load import store_of
+from pipeline.config.config import Config
+from pipeline.config.location import store_of
 from pipeline.runner.plan import plan
+from pipeline.stages.filter.config import FilterConfig
 from pipeline.store.store import file_problem
 from pipeline.terminal.visible import visible
 

@@ -63,7 +63,8 @@ def lineage(
     """Show what an artifact came from, back to raw files and models, and what was made from it."""
     import json
 
-    from pipeline.housekeeping.lineage import find_artifact, lineage_tree, used_by_line
+    from pipeline.cli.lineage_view import lineage_tree, used_by_line
+    from pipeline.housekeeping.lineage import find_artifact
     from pipeline.housekeeping.lineage import lineage as lineage_of
 
     told = lineage_of(*find_artifact(_store(config, store), key))
@@ -85,8 +86,9 @@ def verify(
     ] = False,
 ) -> None:
     """Check every file in the store against its digest. Exit code 1 if something is wrong."""
-    from pipeline.housekeeping.verify import findings_table, remove_damaged, verify_store
-    from pipeline.runner.status import readable_size
+    from pipeline.cli.verify_view import findings_table
+    from pipeline.housekeeping.verify import remove_damaged, verify_store
+    from pipeline.terminal.words import readable_size
 
     place = _store(config, store)
     verdict = verify_store(place)
@@ -145,7 +147,7 @@ def gc(
     from pipeline.cli.garbage_view import garbage_table, kept_line, parse_size
     from pipeline.housekeeping.garbage import find_garbage
     from pipeline.housekeeping.garbage_removal import remove_garbage
-    from pipeline.runner.status import readable_size
+    from pipeline.terminal.words import readable_size
 
     limit = None if max_size is None else parse_size(max_size)
     place, steps = _plans(configs or [], store)
@@ -176,7 +178,7 @@ def _store(config: str | None, folder: Path | None) -> Store:
     Raises:
         FlipkdError: a config and a folder are given, or there is no store.
     """
-    from pipeline.config.load import default_store, store_of
+    from pipeline.config.location import default_store, store_of
     from pipeline.store.store import Store
 
     if config is not None and folder is not None:
@@ -196,7 +198,7 @@ def _plans(configs: list[str], folder: Path | None) -> tuple[Store, list]:
     Raises:
         FlipkdError: they have different stores, or what one needs cannot be known.
     """
-    from pipeline.config.load import store_of
+    from pipeline.config.location import store_of
     from pipeline.runner.plan import plan
 
     if not configs:

@@ -13,9 +13,11 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from data.errors import FlipkdError
-from pipeline.config.config import Bound, Config, PairsFile, UtterancesFile
+from pipeline.config.config import Config
 from pipeline.config.nightly import Limit
 from pipeline.config.schema_words import config_schema, describe, resolve
+from pipeline.stages.filter.config import Bound
+from pipeline.stages.prepare.config import PairsFile, UtterancesFile
 
 WIDTH = 100
 IN_A_LINE = (Bound, Limit)  # sections that are written as one value

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+# Marks on a field: how it enters the key of a stage's artifact. A field without a mark enters with its value.
 NOT_IN_KEY = "flipkd_not_in_key"
 IN_KEY_IF_SET = "flipkd_in_key_if_set"
+BY_IDENTITY = "flipkd_by_identity"
 MODEL_NAME = "a hub id (`org/name` or `org/name@revision`), a local folder, or `package:import_name/path`"
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -22,8 +25,17 @@ def in_short(data: Any, field: str, *kinds: type) -> Any:
 
 
 def not_in_key() -> dict[str, Any]:
-    """`json_schema_extra` of a field that does not change a stage's result."""
+    """`json_schema_extra` of a field that does not change a stage's result, or enters the key in another place."""
     return {NOT_IN_KEY: True}
+
+
+def by_identity(what: Literal["file", "model"]) -> dict[str, Any]:
+    """`json_schema_extra` of a field that names a file or a model.
+
+    The identity of what it names enters the key, among the stage's inputs (`Stage.raw_inputs`), and not the name:
+    a file that was moved is still the same file. Relative paths go by the folder of the config.
+    """
+    return {BY_IDENTITY: what}
 
 
 def in_key_if_set() -> dict[str, Any]:
@@ -32,6 +44,11 @@ def in_key_if_set() -> dict[str, Any]:
     At its default it stays out of the key, so artifacts from before it stay valid.
     """
     return {IN_KEY_IF_SET: True}
+
+
+def marks_of(info: FieldInfo) -> dict[str, Any]:
+    """The marks of a field."""
+    return dict(info.json_schema_extra) if isinstance(info.json_schema_extra, dict) else {}
 
 
 class Section(BaseModel):

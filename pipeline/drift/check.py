@@ -22,7 +22,8 @@ from data.errors import FlipkdError
 from pipeline.config.config import Config
 from pipeline.drift.measures import Measure, Verdict, distributions, shares
 from pipeline.runner.plan import Step
-from pipeline.store.store import Manifest, Store, file_problem
+from pipeline.store.manifest import Manifest
+from pipeline.store.store import Store, file_problem
 
 if TYPE_CHECKING:
     import numpy as np

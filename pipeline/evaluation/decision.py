@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from data.errors import FlipkdError
 from models.student.flipkd_student import fused
-from pipeline.config.config import ExportConfig
 from pipeline.evaluation.bootstrap import Numbers
 from pipeline.evaluation.headline import SCORES
 from pipeline.evaluation.metrics import calibrate, choose_threshold, fit_calibration, fit_fusion, measure, spearman
+from pipeline.stages.export.config import ExportConfig
 
 COSINES: tuple[str, ...] = ("teacher", "encoder")
 SPLITS = ("train", "dev", "test")

@@ -37,9 +37,9 @@ from pipeline.housekeeping.retention import (
 )
 from pipeline.runner.plan import ALL_STAGES, Step
 from pipeline.runner.runs import Run, runs
-from pipeline.runner.status import readable_size
 from pipeline.store.disk import size_of
 from pipeline.store.store import Store
+from pipeline.terminal.words import readable_size
 
 PLACE = {stage: number for number, stage in enumerate(ALL_STAGES)}
 

@@ -9,10 +9,10 @@ from typing import Literal
 
 from pipeline.housekeeping.retention import DAY, Artifact, Needs, is_artifact, trusted
 from pipeline.runner.runs import is_held
-from pipeline.runner.status import readable_age
 from pipeline.stages.score.embedding_cache import cache_identities
 from pipeline.store.disk import files_below, size_of
 from pipeline.store.store import Store
+from pipeline.terminal.words import readable_age
 
 Kind = Literal["artifact", "work", "model", "cache", "left over"]
 # Folders of the store; a run that uses `<cache>/<name>` touches it.

@@ -18,7 +18,8 @@ from pipeline.housekeeping.garbage import Garbage
 from pipeline.housekeeping.garbage_items import CACHES, Item, cache_times
 from pipeline.housekeeping.retention import CLOCK_SLACK, Needs, urgent_needs
 from pipeline.runner.runs import sweep_locks
-from pipeline.store.disk import StoreLock, disk_problem, sweep
+from pipeline.store.disk import disk_problem, sweep
+from pipeline.store.lock import StoreLock
 from pipeline.store.store import Store
 from pipeline.terminal.progress import progress
 

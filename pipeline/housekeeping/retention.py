@@ -15,7 +15,8 @@ from data.errors import FlipkdError
 from models.loading.convert import kept_name
 from pipeline.runner.plan import ALL_STAGES, Step
 from pipeline.runner.runs import Run, runs
-from pipeline.store.store import KEY_LENGTH, Manifest, Store
+from pipeline.store.manifest import Manifest
+from pipeline.store.store import KEY_LENGTH, Store
 
 Artifact = tuple[str, str]  # stage, key
 Reason = Literal["config", "promoted", "running", "recent"]

@@ -10,19 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.table import Table
-from rich.text import Text
-
 from data.errors import FlipkdError
 from pipeline.housekeeping.retention import artifact_inputs, is_artifact
 from pipeline.runner.runs import runs
 from pipeline.store.disk import files_below
-from pipeline.store.store import MANIFEST, PREFECT_RECORD, Manifest, Store, file_problem
+from pipeline.store.manifest import MANIFEST, Manifest
+from pipeline.store.store import PREFECT_RECORD, Store, file_problem
 from pipeline.terminal.progress import progress
 
 THREADS = 2  # hashing leaves the interpreter free
 MEGABYTE = 1_000_000
-STYLES = {"damaged": "red", "not its own": "yellow", "note": "dim"}
 
 
 @dataclass
@@ -158,17 +155,3 @@ def remove_damaged(store: Store, verdict: Verdict) -> tuple[list[Finding], list[
             else:
                 stays.append((finding, "whole again"))
     return removed, stays
-
-
-def findings_table(verdict: Verdict) -> Table:
-    """The findings as a table for the terminal."""
-    table = Table()
-    table.add_column("artifact", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("what", overflow="fold", ratio=1)
-    for finding in verdict.findings:
-        lists = {"damaged": finding.damage, "not its own": finding.foreign, "note": finding.notes}
-        for state, lines in lists.items():
-            for line in lines:
-                table.add_row(f"{finding.stage}/{finding.key}", Text(state, STYLES[state]), Text(line))
-    return table

@@ -213,7 +213,7 @@ def _score(
     """The score of a student for some pairs, (n,); the student is in memory for no longer than that."""
     import torch
 
-    from pipeline.stages.export.predict import load_student, score_pairs
+    from models.student.load import load_student, score_pairs
 
     _check(store, "export", key, ("student/",))
     student = load_student(store.path("export", key) / "student", trust_remote_code=_trusted(store, key))

@@ -1,223 +1,42 @@
-"""What can be found wrong before any work starts: files, columns, models, and the student's layers."""
+"""What can be found wrong before any work starts: each stage checks what it needs from outside."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from data.errors import FlipkdError
-from models.loading.names import FoundModel, find_model
-from models.loading.weights import code_refused, wants_code
-from pipeline.config.config import Config, CrossEncoderSettings, DistillConfig
-from pipeline.config.load import store_of
-from pipeline.runner.plan import plan
-from pipeline.store.disk import disk_problem
-from pipeline.store.store import Store
-
-if TYPE_CHECKING:
-    from models.student.flipkd_student import PairPrompt
+from pipeline.config.config import Config
+from pipeline.config.location import store_of
+from pipeline.runner.plan import Step, plan, side_step
+from pipeline.stages.registry import ALL_STAGES, SIDE_STAGES, STAGES, stages_until
 
 
-def check(config: Config, until: str | None = None) -> None:
-    """Check all that the stages up to `until` need from outside.
+def checked_plan(config: Config, until: str | None = None, beside: tuple[str, ...] = ()) -> list[Step]:
+    """Check all that the stages up to `until` need from outside, and plan them.
 
-    The student is built without weights, to see its layers; that takes torch, and is left out when no student
-    will be trained because its artifact is there already.
+    Models are tried, which takes torch, for the stages alone whose artifacts are not there.
+
+    Args:
+        until: the last stage; all by default. beside: further stages beside the main line, in order.
+
+    Returns:
+        The steps, with their keys.
 
     Raises:
         FlipkdError: a file, column, model, layer or module that is not there; names the config's key.
     """
-    from pipeline.stages.prepare.run import check_inputs
-
-    check_inputs(config.prepare)
+    for stage in (*stages_until(until), *(SIDE_STAGES[name] for name in beside)):
+        stage.check_first(config)
+    steps = plan(config, until)
+    for name in beside:
+        steps.append(side_step(name, config, steps))
     store = store_of(config)
-    steps = {step.stage: step for step in plan(config, until)}
-    if "encoder" in steps["prepare"].inputs and not store.path("prepare", steps["prepare"].key).exists():
-        building = config.prepare.pairs
-        if building.random_share < 1 and building.negatives_per_positive > 0:
-            check_encoder("prepare.pairs", "encoder", building.encoder, building.trust_remote_code, None)
-    if "teach" in steps and not store.path("teach", steps["teach"].key).exists():
-        teach = config.teach
-        check_encoder("teach", "model", teach.model, teach.trust_remote_code, teach.max_length)
-        for n, other in enumerate(teach.others):
-            check_encoder(f"teach.others.{n}", "model", other.model, other.trust_remote_code, other.max_length)
-    scorer = config.score.cross_encoder
-    if scorer is not None and "score" in steps and not store.path("score", steps["score"].key).exists():
-        check_pair_scorer(scorer)
-    if "distill" in steps and not store.path("distill", steps["distill"].key).exists():
-        check_student(config.distill, store)
+    for step in steps:
+        if not store.path(step.stage, step.key).exists():
+            ALL_STAGES[step.stage].check(config, store)
+    return steps
 
 
-def check_encoder(section: str, key: str, name: str, trust_remote_code: bool, max_length: int | None) -> None:
-    """Check that a model is a bi-encoder, whole, and gives vectors: it is loaded, and embeds two texts.
-
-    Args:
-        section, key: of the config, for messages.
-        max_length: tokens per text, if the config says so.
-    """
-    from models.loading.soundness import check_files, check_teacher
-
-    path = find_model(name).path
-    try:
-        if path.suffix == ".gguf":
-            raise FlipkdError(
-                f"{name}: is a GGUF file, so a decoder-only language model; name a bi-encoder's folder"
-            )
-        check_files(name, path)
-        kind = _architecture(path)
-        if kind.endswith(("ForCausalLM", "LMHeadModel")) and not (path / "modules.json").is_file():
-            raise FlipkdError(
-                f"{name}: is a decoder-only language model ({kind}), not a bi-encoder; name the folder of a "
-                "sentence-transformers model, which has a modules.json"
-            )
-        check_teacher(
-            name,
-            path,
-            trust_remote_code=trust_remote_code,
-            max_length=max_length,
-            trust_key=f"{section}.trust_remote_code",
-        )
-    except FlipkdError as error:
-        raise FlipkdError(f"{section}.{key}: {error}") from error
-
-
-def check_pair_scorer(settings: CrossEncoderSettings) -> None:
-    """Check that a model is a cross-encoder, whole, and tells pairs apart: it is loaded, and scores two pairs."""
-    from models.loading.soundness import check_files
-    from models.teacher.cross_encoder import check_cross_encoder
-
-    section, name = "score.cross_encoder", settings.model
-    path = find_model(name).path
-    try:
-        if path.suffix == ".gguf":
-            raise FlipkdError(f"{name}: is a GGUF file, so a language model; name a cross-encoder's folder")
-        check_files(name, path)
-        check_cross_encoder(
-            name,
-            path,
-            trust_remote_code=settings.trust_remote_code,
-            trust_key=f"{section}.trust_remote_code",
-        )
-    except FlipkdError as error:
-        raise FlipkdError(f"{section}.model: {error}") from error
-
-
-def _architecture(folder: Path) -> str:
-    """What a model's config.json says it is; empty if it says nothing, or is not there."""
-    file = folder / "config.json"
-    named = json.loads(file.read_bytes()).get("architectures") if file.is_file() else None
-    return str(named[0]) if isinstance(named, list) and named else ""
-
-
-def check_student(config: DistillConfig, store: Store) -> None:
-    """Check that the student has the layers that get adapters, the sites, and two answers that differ."""
-    from models.loading.convert import converted
-    from models.student.sites import adapted_layers, first_layers, linear_layers, select_sites
-
-    found = find_model(config.model)
-    try:
-        folder = converted(found, store.models)
-    except Exception as error:
-        if problem := disk_problem(error, store.models):
-            raise FlipkdError(f"distill.model: cannot convert {found.name}: {problem}") from None
-        if isinstance(error, FlipkdError):
-            raise FlipkdError(f"distill.model: {error}") from error
-        raise
-    lm = model_without_weights(found, folder, config.trust_remote_code)
-    layers = linear_layers(lm)
-    lora, sites = config.lora, config.sites
-
-    def named(key: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            return function(*arguments)
-        except ValueError as error:
-            raise FlipkdError(f"{key}: {error} (in {config.model})") from None
-
-    if config.first_layers is not None:
-        layers = named("distill.first_layers", first_layers, layers, config.first_layers)
-    named("distill.lora.modules", adapted_layers, layers, lora.modules, None)
-    named("distill.lora.last_layers", adapted_layers, layers, lora.modules, lora.last_layers)
-    named("distill.sites.modules", select_sites, layers, sites.modules, None)
-    named("distill.sites.last_layers", select_sites, layers, sites.modules, sites.last_layers)
-    named("distill.prompt.answers", check_answers, folder, config)
-    named("distill.max_length", check_length, folder, config, lm.config)
-
-
-def model_without_weights(found: FoundModel, folder: Path, trust_remote_code: bool) -> Any:
-    """A causal LM on the meta device: all of its modules, none of its memory.
-
-    Raises:
-        FlipkdError: the folder holds no such model, or not all of its weights.
-    """
-    from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoConfig, AutoModelForCausalLM
-
-    from models.loading.soundness import check_files, first_line, on_meta
-
-    try:
-        check_files(found.name, folder)
-    except FlipkdError as error:
-        raise FlipkdError(f"distill.model: {error}") from None
-    try:
-        settings = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    except Exception as error:  # each library and model type raises its own for a config that it cannot use
-        if wants_code(error):
-            raise code_refused(f"distill.model: {found.name}", "distill.trust_remote_code") from None
-        raise FlipkdError(
-            f"distill.model: {found.name} is not a decoder-only model: its config.json: {first_line(error)}"
-        ) from error
-    if type(settings) in MODEL_FOR_MASKED_LM_MAPPING:  # transformers would build it all the same
-        raise FlipkdError(
-            f"distill.model: {found.name} is not a decoder-only model: {type(settings).__name__} reads a text in "
-            "both directions"
-        )
-    try:
-        return on_meta(folder, AutoModelForCausalLM, trust_remote_code=trust_remote_code)
-    except Exception as error:
-        if wants_code(error):
-            raise code_refused(f"distill.model: {found.name}", "distill.trust_remote_code") from None
-        raise FlipkdError(f"distill.model: {found.name} cannot be loaded: {first_line(error)}") from error
-
-
-def check_answers(folder: Path, config: DistillConfig) -> None:
-    """Check that the two answers begin with different tokens.
-
-    Raises:
-        ValueError: they do not, or one of them is empty.
-    """
-    if not all(config.prompt.answers):
-        raise ValueError("an answer is empty; give a word for label 0 and a word for label 1")
-    _prompt(folder, config)
-
-
-def check_length(folder: Path, config: DistillConfig, lm_config: Any) -> None:
-    """Check that the longest prompt fits into the student's positions, where it says how many it has.
-
-    Raises:
-        ValueError: it does not.
-    """
-    limit = getattr(lm_config.get_text_config(), "max_position_embeddings", None)
-    around = len(_prompt(folder, config).pair([], []))
-    if limit is not None and around + 2 * config.max_length > limit:
-        raise ValueError(
-            f"two texts of {config.max_length} tokens and the prompt's {around} are more than the student's "
-            f"{limit} positions; lower it to {max((limit - around) // 2, 0)}"
-        )
-
-
-def _prompt(folder: Path, config: DistillConfig) -> PairPrompt:
-    from transformers import AutoTokenizer
-
-    from models.loading.soundness import first_line
-    from models.student.flipkd_student import PairPrompt
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=config.trust_remote_code)
-    except Exception as error:
-        if wants_code(error):
-            raise code_refused(f"distill.model: {config.model}", "distill.trust_remote_code") from None
-        raise FlipkdError(
-            f"distill.model: {config.model}: its tokenizer cannot be loaded: {first_line(error)}"
-        ) from error
-    return PairPrompt(tokenizer, config.prompt.template, config.prompt.answers, config.max_length)
+def checked_side_plan(config: Config, name: str) -> list[Step]:
+    """`checked_plan` of a stage beside the main line, with all that it reads; its own step comes last."""
+    stage = SIDE_STAGES[name]
+    beside = (*(read for read in stage.reads if read in SIDE_STAGES), name)
+    read = {source for one in beside for source in SIDE_STAGES[one].reads}
+    return checked_plan(config, [one for one in STAGES if one in read][-1], beside)

@@ -17,9 +17,11 @@ import pyarrow.parquet as pq
 
 from data.locate import digest
 from pipeline.config.config import Config
-from pipeline.runner.plan import ALL_STAGES, Context, Step
+from pipeline.contract.stage import Context
+from pipeline.runner.plan import ALL_STAGES, Step
 from pipeline.stages.registry import sentence
-from pipeline.store.store import MANIFEST, FileEntry, Manifest, Store, make_folder, sealed
+from pipeline.store.manifest import MANIFEST, FileEntry, Manifest, sealed
+from pipeline.store.store import Store, make_folder
 
 log = logging.getLogger("flipkd.run")
 RECORDED_PACKAGES = (
@@ -81,19 +83,12 @@ def _run(step: Step, config: Config, store: Store) -> None:
     work = store.work(step.stage, step.key)
     make_folder(work)
     make_folder(store.models)
-    context = Context(
-        step.seed,
-        store.path(step.stage, step.key),
-        work,
-        store.models,
-        config.distill.model,
-        store.root / "embeddings",
-    )
+    context = Context(step.seed, store.path(step.stage, step.key), work, store, stage.named(config))
     inputs = {name: store.path(name, key) for name, key in step.artifacts.items()}
     started, clock = datetime.now(UTC), time.monotonic()
     log.info("%s: %s", step.stage, stage.title)
     with store.writing(step.stage, step.key) as folder:
-        summary = stage.function(getattr(config, stage.section or stage.name), inputs, folder, context)
+        summary = stage.function(stage.settings(config), inputs, folder, context)
         manifest = Manifest(
             stage=stage.name,
             stage_version=stage.version,

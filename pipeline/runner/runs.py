@@ -30,8 +30,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from data.errors import FlipkdError
 from pipeline.config.config import Config
 from pipeline.runner.plan import Step
-from pipeline.store.disk import StoreLock, replace_file
-from pipeline.store.store import MANIFEST, Store
+from pipeline.store.disk import replace_file
+from pipeline.store.lock import StoreLock
+from pipeline.store.manifest import MANIFEST
+from pipeline.store.store import Store
 
 log = logging.getLogger("flipkd.run")
 RunState = Literal["running", "completed", "failed", "crashed", "damaged"]

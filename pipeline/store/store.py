@@ -6,78 +6,24 @@ place, flushed to disk, and renamed into it, so nobody ever sees half of one; af
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import ValidationError
 
 from data.errors import FlipkdError
 from data.locate import digest
-from pipeline.store.disk import StoreLock, disk_problem, flush, make_folder, sweep, sync
+from pipeline.store.disk import disk_problem, flush, make_folder, sweep, sync
+from pipeline.store.lock import StoreLock
+from pipeline.store.manifest import MANIFEST, FileEntry, Manifest, _digest_of, read_manifest
 
-MANIFEST = "manifest.json"
 # Prefect keeps its result record inside the artifact, so that deleting the artifact deletes the cache entry.
 PREFECT_RECORD = "prefect-result.json"
 KEY_LENGTH = 20
-
-
-class FileEntry(BaseModel):
-    """One file of an artifact, as it was when the artifact was written."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    bytes: int
-    sha256: str
-    rows: int | None = None
-
-
-class Manifest(BaseModel):
-    """What an artifact is, what it came from, and what is in it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    stage: str
-    stage_version: int
-    key: str
-    config: dict[str, Any]
-    inputs: dict[str, str]
-    files: dict[str, FileEntry]
-    summary: dict[str, Any]
-    packages: dict[str, str]
-    machine: dict[str, Any]
-    seed: int
-    started: str
-    duration_seconds: float
-    digest: str | None = None  # of all the rest; see `sealed`
-
-    @field_validator("files")
-    @classmethod
-    def _inside(cls, files: dict[str, FileEntry]) -> dict[str, FileEntry]:
-        for name in files:
-            path = PurePosixPath(name)
-            if not name or path.is_absolute() or ".." in path.parts:
-                raise ValueError(f"it names a file outside of its artifact: {name}")
-        return files
-
-
-def sealed(manifest: Manifest) -> str:
-    """The manifest as it is written: JSON with a digest of itself, so that one byte of damage shows here too."""
-    plain = json.loads(manifest.model_dump_json(exclude={"digest"}))
-    return json.dumps(plain | {"digest": _digest_of(plain)}, indent=2, ensure_ascii=False) + "\n"
-
-
-def _digest_of(plain: dict[str, Any]) -> str:
-    text = json.dumps({name: plain[name] for name in plain if name != "digest"}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """The manifest in an artifact's folder, as a stage reads its inputs'; `Store.manifest` checks it too."""
-    return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
 
 
 @dataclass(frozen=True)
@@ -98,6 +44,26 @@ class Store:
     def models(self) -> Path:
         """Models converted once and kept."""
         return self.root / "models"
+
+    @property
+    def embeddings(self) -> Path:
+        """Teachers' vectors of texts (`stages.score.embedding_cache`)."""
+        return self.root / "embeddings"
+
+    @property
+    def activations(self) -> Path:
+        """What the untouched base computes below the adapters (`stages.distill.activations`)."""
+        return self.root / "activations"
+
+    @property
+    def text_passes(self) -> Path:
+        """Checkpoints after the passes over texts alone (`stages.distill.text_passes`)."""
+        return self.root / "text_passes"
+
+    @property
+    def caches(self) -> tuple[Path, ...]:
+        """Folders of what only saves time; a run that uses `<cache>/<name>` touches it."""
+        return self.embeddings, self.activations, self.text_passes
 
     def lock(self, stage: str, key: str) -> StoreLock:
         """The lock of one artifact: held while it is written or removed. It dies with its holder."""
@@ -223,10 +189,3 @@ def file_problem(file: Path, name: str, entry: FileEntry) -> str | None:
         return None if digest(file) == entry.sha256 else f"{name} differs from its digest"
     except OSError as error:
         return f"{name} cannot be read: {error.strerror}"
-
-
-def artifact_key(stage: str, version: int, config: dict[str, Any], seed: int, inputs: dict[str, str]) -> str:
-    """The key of an artifact: a hash of all that decides what is in it."""
-    parts = {"stage": stage, "version": version, "config": config, "seed": seed, "inputs": inputs}
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]

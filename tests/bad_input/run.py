@@ -16,13 +16,15 @@ from data.errors import FlipkdError
 from models.loading.convert import converted
 from models.loading.names import find_model
 from models.student.student import load_base
-from pipeline.config.config import Config, PairsFile
+from pipeline.config.config import Config
 from pipeline.config.load import load_config
-from pipeline.runner.check import check
+from pipeline.runner.check import checked_plan
 from pipeline.runner.execute import execute
 from pipeline.runner.plan import plan
-from pipeline.stages.prepare.rows import source_name
-from pipeline.store.store import Manifest, Store
+from pipeline.stages.prepare.config import PairsFile
+from pipeline.stages.prepare.inputs import source_name
+from pipeline.store.manifest import Manifest
+from pipeline.store.store import Store
 from tests.bad_input.corpus import Case
 
 LONGEST_MESSAGE = 6000
@@ -74,9 +76,9 @@ def run(case: Case, folder: Path, models: Models) -> Ended:
         with _within(MOST_SECONDS):
             config = _config(made, store, models)
             if case.kind.startswith("models"):
-                check(config, until="distill")
+                checked_plan(config, until="distill")
                 load_base(converted(find_model(config.distill.model), store.models))
-            check(config, until="prepare")
+            checked_plan(config, until="prepare")
             step = plan(config, "prepare")[-1]
             execute(step, config, store)
     except FlipkdError as error:

@@ -20,14 +20,16 @@ from typer.testing import CliRunner
 
 from data.errors import FlipkdError
 from data.schema import ATTRIBUTION, RANKINGS, RETRIEVAL
-from flows.analyse import beside
 from pipeline.cli.main import app
 from pipeline.config.config import Config
-from pipeline.config.load import load_config, store_of
+from pipeline.config.load import load_config
+from pipeline.config.location import store_of
+from pipeline.contract.stage import Context
 from pipeline.housekeeping.lineage import lineage
 from pipeline.housekeeping.verify import verify_store
+from pipeline.runner.check import checked_side_plan
 from pipeline.runner.execute import execute
-from pipeline.runner.plan import Context, plan, side_step
+from pipeline.runner.plan import plan, side_step
 from pipeline.stages.attribution.view import grid, markdown
 from pipeline.stages.retrieve.task import build_task
 from tests.tiny import WORDS, tiny_config
@@ -81,7 +83,7 @@ def artifact(config: Config, stage: str) -> Path:
 
 
 def context(config: Config) -> Context:
-    return Context(0, Path(), Path(), store_of(config).models, config.distill.model)
+    return Context(0, Path(), Path(), store_of(config), {"distill.model": config.distill.model})
 
 
 def test_the_encoders_metrics_are_the_evaluators(done: Path) -> None:
@@ -158,7 +160,7 @@ def by_hand(config: Config, name: str) -> Mapping[str, float]:
     from models.loading.convert import converted
     from models.loading.names import find_model
     from models.student.student import load_base
-    from pipeline.stages.distill.run import build
+    from pipeline.stages.distill.job import build
 
     base = converted(find_model(config.distill.model), store_of(config).models)
     student = build(*load_base(base), config.distill).eval()
@@ -252,7 +254,7 @@ def test_the_store_knows_what_they_are(done: Path) -> None:
 def test_pairs_alone_are_refused_before_anything_runs(tmp_path: Path, prefect_server: None) -> None:
     config = tiny_config(tmp_path)
     with pytest.raises(FlipkdError, match="kind: utterances"):
-        beside(config, "retrieve")
+        checked_side_plan(config, "retrieve")
     assert not (tmp_path / "store/artifacts").exists()
 
 

@@ -95,11 +95,11 @@ def test_every_student_split_score_and_metric_has_a_row(done: Path) -> None:
 
 
 def measured_folder(folder: Path, variant: str, seed: int) -> Path:
-    from pipeline.config.load import store_of
-    from pipeline.runner.plan import measure_step, plan
+    from pipeline.config.location import store_of
+    from pipeline.runner.plan import plan, side_step
 
     config = variant_config(load_comparison(folder / "compare.yaml"), "tiny", variant, seed, None)
-    return store_of(config).path("measure", measure_step(config, plan(config, "distill")).key)
+    return store_of(config).path("measure", side_step("measure", config, plan(config, "distill")).key)
 
 
 def measured(folder: Path, variant: str, seed: int) -> tuple[pl.DataFrame, dict[str, float]]:
@@ -143,7 +143,7 @@ def test_means_and_differences_against_scikit_learn(done: Path) -> None:
 def test_an_untrained_student_has_an_empty_b(done: Path) -> None:
     from safetensors.numpy import load_file
 
-    from pipeline.config.load import store_of
+    from pipeline.config.location import store_of
     from pipeline.runner.plan import plan
 
     config = variant_config(load_comparison(done / "compare.yaml"), "tiny", "zero_shot", 1, None)

@@ -24,9 +24,11 @@ import psutil
 import pytest
 import yaml
 
-from pipeline.config.load import load_config, store_of
-from pipeline.runner.plan import STAGES, plan
-from pipeline.store.store import Manifest
+from pipeline.config.load import load_config
+from pipeline.config.location import store_of
+from pipeline.runner.plan import plan
+from pipeline.stages.registry import STAGES
+from pipeline.store.manifest import Manifest
 from tests.tiny import tiny_config
 
 CHECKOUT = Path(__file__).resolve().parents[2]

@@ -12,8 +12,9 @@ import pytest
 from data.errors import FlipkdError
 from flows.flip import StageName, flip
 from pipeline.config.config import Config
-from pipeline.config.load import store_of
-from pipeline.runner.plan import STAGES, plan
+from pipeline.config.location import store_of
+from pipeline.runner.plan import plan
+from pipeline.stages.registry import STAGES
 from pipeline.store.store import PREFECT_RECORD
 from tests.tiny import tiny_config
 

@@ -11,7 +11,7 @@ import pytest
 from data.errors import FlipkdError
 from flows.flip import flip
 from pipeline.config.config import Config
-from pipeline.config.load import store_of
+from pipeline.config.location import store_of
 from pipeline.promotion.link import in_use
 from pipeline.runner.plan import plan
 from pipeline.runner.runs import runs

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 import flows.gpu
-from flows.gpu import LIMIT, STAGES, gpu_slot
+from flows.gpu import LIMIT, gpu_slot
+from pipeline.stages.registry import ALL_STAGES
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def taken(limit: str) -> int:
         return client.read_global_concurrency_limit_by_name(limit).active_slots
 
 
-@pytest.mark.parametrize("stage", sorted(STAGES))
+@pytest.mark.parametrize("stage", [name for name, stage in ALL_STAGES.items() if stage.uses_gpu])
 def test_a_stage_on_the_gpu_holds_the_slot(limit: str, stage: str) -> None:
     with gpu_slot(stage):
         assert taken(limit) == 1

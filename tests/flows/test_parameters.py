@@ -12,8 +12,9 @@ import yaml
 
 from data.errors import FlipkdError
 from flows.parameters import changes_of, load_changed
-from pipeline.config.config import Bound, Config, FilterConfig
+from pipeline.config.config import Config
 from pipeline.config.load import load_config
+from pipeline.stages.filter.config import Bound, FilterConfig
 from tests.tiny import tiny_config
 
 

@@ -10,7 +10,7 @@ import yaml
 from filelock import FileLock
 
 from data.errors import FlipkdError
-from pipeline.runner.plan import STAGES
+from pipeline.stages.registry import STAGES
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

@@ -24,7 +24,8 @@ from polars.testing import assert_frame_equal
 
 from pipeline.config.config import Config
 from pipeline.contract.stage_names import StageName
-from pipeline.runner.plan import STAGES, plan
+from pipeline.runner.plan import plan
+from pipeline.stages.registry import STAGES
 from tests.kills.driver import drive
 from tests.kills.moments import Moment
 from tests.tiny import tiny_config

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pipeline.config.config import Config
-from pipeline.runner.plan import STAGES
+from pipeline.stages.registry import STAGES
 from tests.kills.harness import Harness, assert_same_outcome, leftovers, other_store, without
 from tests.kills.moments import Moment
 

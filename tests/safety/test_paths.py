@@ -13,7 +13,8 @@ from data.errors import FlipkdError
 from pipeline.config.nightly import PromoteConfig
 from pipeline.runner.execute import execute
 from pipeline.runner.plan import plan
-from pipeline.store.store import MANIFEST, Store, read_manifest
+from pipeline.store.manifest import MANIFEST, read_manifest
+from pipeline.store.store import Store
 from tests.safety.conftest import NAME, Watched
 from tests.tiny import tiny_config
 

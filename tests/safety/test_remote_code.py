@@ -12,8 +12,8 @@ import yaml
 from data.errors import FlipkdError
 from models.student.folder import MODULES
 from pipeline.config.config import Config
-from pipeline.config.load import store_of
-from pipeline.runner.check import check
+from pipeline.config.location import store_of
+from pipeline.runner.check import checked_plan
 from pipeline.runner.execute import execute
 from pipeline.runner.plan import plan
 from pipeline.stages.export.predict import predict
@@ -106,11 +106,11 @@ def test_a_student_s_code(watched: Watched, tmp_path: Path, mark: Path) -> None:
     settings["distill"] |= {"model": str(tmp_path / "student"), "trust_remote_code": False}
     config = Config.model_validate(settings)
     with pytest.raises(FlipkdError, match=r"brings code of its own.* set distill\.trust_remote_code: true"):
-        check(config)
+        checked_plan(config)
     assert not mark.exists()
     settings["distill"]["trust_remote_code"] = True
     trusted = Config.model_validate(settings)
-    check(trusted)
+    checked_plan(trusted)
     assert mark.exists()
     assert run_until(trusted, "distill")["trust_remote_code"] is True
 

@@ -16,7 +16,7 @@ import pytest
 from flows.publish import filter_markdown
 from flows.summary import summary_markdown
 from pipeline.stages.export.report import write_report
-from pipeline.store.store import read_manifest
+from pipeline.store.manifest import read_manifest
 from tests.safety.conftest import HOSTILE, NAME, Watched
 
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')

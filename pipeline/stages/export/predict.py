@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from data.errors import FlipkdError
 from data.readers import check_columns, file_format, header, read_rows
 from data.records import Reject
 from data.schema import with_metadata, writer
 from data.texts import clean
-from models.loading.weights import check_weights, wants_code
-from models.runtime.device import own_device
-from models.runtime.precision import matrix_precision
-from models.runtime.quiet import quiet
-from models.student.flipkd_student import DECISION, SETTINGS, FlipkdStudent
+from models.student.flipkd_student import DECISION
+from models.student.load import load_student, score_pairs
 from pipeline.terminal.progress import progress
 
 CHUNK_ROWS = 2048
@@ -92,50 +88,6 @@ def predict(
     finally:
         temporary.unlink(missing_ok=True)
     return {"pairs": count, "matches": matches}
-
-
-def load_student(folder: Path, *, trust_remote_code: bool = False) -> FlipkdStudent:
-    """A saved student as everybody loads it: in the dtype of its `student.json`, on the GPU if there is one.
-
-    No code of the folder runs: its `flipkd_student.py` stays unread, this installation's own module is used.
-
-    Args:
-        trust_remote_code: run the code of the base model, for a base that has code of its own.
-
-    Raises:
-        FlipkdError: the folder holds no student, or one whose base brings code that is not to be run.
-    """
-    if not (folder / SETTINGS).is_file() and (folder / "student" / SETTINGS).is_file():
-        folder = folder / "student"
-    if not (folder / SETTINGS).is_file():
-        raise FlipkdError(f"{folder}: no {SETTINGS} in it; name the folder `student/` that an export wrote")
-    if (folder / "base").is_dir():
-        check_weights(str(folder / "base"), folder / "base")
-    try:
-        with quiet():
-            student = FlipkdStudent.load(str(folder), trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        if wants_code(error):
-            raise FlipkdError(
-                f"{folder}: the student's base model brings code of its own; read that code, then allow it "
-                "(flipkd predict --trust-remote-code)"
-            ) from None
-        raise FlipkdError(f"{folder}: the student cannot be loaded: {str(error).splitlines()[0]}") from error
-    return student.to(own_device()).eval()
-
-
-def score_pairs(
-    student: FlipkdStudent,
-    pairs: Sequence[tuple[str, str]],
-    batch_pairs: int,
-    advance: Callable[[float], None] | None = None,
-) -> dict[str, NDArray[np.float32]]:
-    """`decoder`, `encoder` and, where the student has a decision, `fused` of n pairs, (n,) each.
-
-    Products of fp32 numbers are computed in fp32, whatever this machine does faster.
-    """
-    with matrix_precision("fp32"):
-        return student.match(pairs, batch_pairs, advance)
 
 
 def _texts(table: pa.Table, column: str) -> list[str]:

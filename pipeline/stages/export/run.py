@@ -16,14 +16,15 @@ from data.schema import PAIRS, PREDICTIONS, with_metadata, write_table
 from models.loading.convert import converted, cut_identity
 from models.loading.names import FoundModel, find_model
 from models.student.folder import assemble, set_decision
-from pipeline.config.config import ExportConfig
+from models.student.load import load_student, score_pairs
+from pipeline.contract.stage import Context
 from pipeline.evaluation.decision import MEASURED, SCORES, Decision, check_dev, decide, evaluate, probability
-from pipeline.runner.plan import Context
+from pipeline.stages.export.config import ExportConfig
 from pipeline.stages.export.figures import draw_all
-from pipeline.stages.export.predict import load_student, score_pairs
 from pipeline.stages.export.report import HEADLINE, disagreements, write_report
 from pipeline.stages.export.verify import spread_sample, verify
-from pipeline.store.store import Manifest, read_manifest
+from pipeline.stages.filter.artifact import bounds_in_force
+from pipeline.store.manifest import Manifest, read_manifest
 from pipeline.terminal.progress import progress
 
 log = logging.getLogger("flipkd.export")
@@ -44,7 +45,7 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
     pairs = _pairs(inputs["score"] / "scores.parquet")
     check_dev(pairs)
     student = out / "student"
-    base = find_model(context.base_model)
+    base = find_model(context.names["distill.model"])
     if base.identity != manifests["distill"].inputs["model"]:
         raise FlipkdError(f"{base.name} is not the model that distill trained on; run distill again")
     trusted = bool(manifests["distill"].config["trust_remote_code"])
@@ -94,7 +95,7 @@ def _report(
 ) -> None:
     """Write `figures/` and `report.html` about one split."""
     probabilities = {name: probability(decision, name, shown[name].to_numpy()) for name in SCORES}
-    bounds = _bounds(manifests["filter"])
+    bounds = bounds_in_force(manifests["filter"])
     thresholds = decision.thresholds
     figures = draw_all(out / "figures", shown, probabilities, thresholds, bounds, config.ece_bins, training_log)
     write_report(
@@ -129,7 +130,7 @@ def _assemble(
     assemble(
         student,
         distilled,
-        converted(found, context.models, layers, trust_remote_code=trusted),
+        converted(found, context.store.models, layers, trust_remote_code=trusted),
         base_name=whole if layers is None else f"the first {layers} layers of {whole}",
         revision=revision if on_hub else None,
         final=context.final / "student",
@@ -163,12 +164,6 @@ def _verify(student: Path, predictions: pl.DataFrame, scratch: Path) -> dict[str
 
 def _texts(pairs: pl.DataFrame) -> list[tuple[str, str]]:
     return list(zip(pairs["text_a"], pairs["text_b"], strict=True))
-
-
-def _bounds(manifest: Manifest) -> dict[str, float]:
-    """The filter's bounds that are in force, by name."""
-    found = {name: bound.get("bound") for name, bound in manifest.summary.get("bounds", {}).items() if bound}
-    return {name: bound for name, bound in found.items() if bound is not None}
 
 
 def _rounded(value: float | None) -> float | None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from data.errors import FlipkdError
-from pipeline.config.config import Bound
+from pipeline.stages.filter.config import Bound
 
 
 def find_bound(

@@ -21,9 +21,9 @@ import polars as pl
 
 from data.errors import FlipkdError
 from data.schema import FILTERED, ROW_GROUP_ROWS, read_metadata, with_metadata, writer
-from pipeline.config.config import FilterConfig
-from pipeline.runner.plan import Context
+from pipeline.contract.stage import Context
 from pipeline.stages.filter.bounds import find_bound
+from pipeline.stages.filter.config import FilterConfig
 
 log = logging.getLogger("flipkd.filter")
 CLASSES = {1: "positive", 0: "negative"}

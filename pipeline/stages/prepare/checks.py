@@ -13,8 +13,9 @@ from data.errors import FlipkdError
 from data.leaks import leaks
 from data.records import Reject
 from data.splits import Leak, given_leaks, torn_chains
-from pipeline.config.config import PrepareConfig
-from pipeline.stages.prepare.rows import Gathered, source_name
+from pipeline.stages.prepare.config import PrepareConfig
+from pipeline.stages.prepare.inputs import source_name
+from pipeline.stages.prepare.rows import Gathered
 
 # What is counted of every pair: texts and groups as hashes.
 COUNTED = ("file", "split", "label", "key_a", "key_b", "group")

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from data.errors import FlipkdError
 from data.schema import LABEL_NOISE, PAIRS, ROW_GROUP_ROWS, write_table, write_tables
 from data.texts import stable_number
-from pipeline.config.config import PrepareConfig
+from pipeline.stages.prepare.config import PrepareConfig
 
 log = logging.getLogger("flipkd.prepare")
 LABEL = PAIRS.get_field_index("label")

@@ -25,11 +25,10 @@ from data.readers import read_rows
 from data.records import Reject, Row, raw_json
 from data.schema import PAIRS, REJECTS, write_tables, writer
 from data.splits import LINKS, SPLIT, link_columns
-from pipeline.config.config import PairsFile, PrepareConfig, UtterancesFile
-from pipeline.runner.plan import input_path
+from pipeline.stages.prepare.config import PairsFile, PrepareConfig, UtterancesFile
+from pipeline.stages.prepare.inputs import InputRows, columns_of, input_path, source_name
 
 log = logging.getLogger("flipkd.prepare")
-InputRows = PairsFile | UtterancesFile
 # What is known of a pair in memory; its place in the frame is its place in the files of waiting texts.
 KNOWN = {
     "file": pl.Int32(),
@@ -133,21 +132,6 @@ def gather(config: PrepareConfig, seed: int, folder: Path) -> Gathered:
             raise FlipkdError(f"prepare.inputs.{place}: {path.name} holds no row")
         log.info("%s: %d rows read, %d of them unusable", path.name, taken + lost, lost)
     return Gathered(config, pl.concat(pairs), pl.concat(utterances), pl.concat(rejects), folder)
-
-
-def columns_of(file: InputRows) -> dict[str, str]:
-    """Our name of a column to the file's own, for those that the config names."""
-    named = (
-        {"text_a": file.text_a, "text_b": file.text_b, "label": file.label, "group": file.group}
-        if isinstance(file, PairsFile)
-        else {"text": file.text, "id": file.id}
-    )
-    return {ours: column for ours, column in (named | {"split": file.split_column}).items() if column}
-
-
-def source_name(file: InputRows) -> str:
-    """What stands in the column `source` for a file."""
-    return file.name or input_path(file.path).name
 
 
 def _chunks(

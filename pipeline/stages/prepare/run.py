@@ -21,13 +21,11 @@ import polars as pl
 from data.duplicates import contradictions, resolve
 from data.errors import FlipkdError
 from data.pairs import build_pairs
-from data.readers import check_columns
 from data.schema import UTTERANCES, write_table
 from data.splits import LINKS, SPLIT, assign_splits, linked
 from data.texts import pair_id_of_keys
 from models.loading.names import find_model
-from pipeline.config.config import PairBuilding, PrepareConfig, UtterancesFile
-from pipeline.runner.plan import Context, input_path
+from pipeline.contract.stage import Context
 from pipeline.stages.prepare.checks import (
     COUNTED,
     check_any,
@@ -37,16 +35,10 @@ from pipeline.stages.prepare.checks import (
     check_splits,
     summarise,
 )
+from pipeline.stages.prepare.config import PairBuilding, PrepareConfig, UtterancesFile
+from pipeline.stages.prepare.inputs import _stamps, check_inputs
 from pipeline.stages.prepare.label_changes import change_labels, changes_labels, count_changes
-from pipeline.stages.prepare.rows import (
-    REFUSED,
-    Gathered,
-    columns_of,
-    gather,
-    raw_rejects,
-    write_pairs,
-    write_rejects,
-)
+from pipeline.stages.prepare.rows import REFUSED, Gathered, gather, raw_rejects, write_pairs, write_rejects
 from pipeline.terminal.progress import progress
 
 log = logging.getLogger("flipkd.prepare")
@@ -155,37 +147,6 @@ def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, fold
 
 
 # ------------------------------------------------------------------------------------------------- inputs
-
-
-def check_inputs(config: PrepareConfig) -> None:
-    """Check every input file's name, format and columns, before any work starts.
-
-    Raises:
-        FlipkdError: one is missing or unreadable, or lacks a column.
-    """
-    paths = [input_path(file.path, f"prepare.inputs.{n}") for n, file in enumerate(config.inputs)]
-    names = [file.name or path.name for file, path in zip(config.inputs, paths, strict=True)]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise FlipkdError(f"prepare.inputs: two files are called {twice!r}; give one of them another `name`")
-    for number, file in enumerate(config.inputs):
-        if file.split and file.split_column:
-            raise FlipkdError(f"prepare.inputs.{number}: give `split` or `split_column`, not both")
-        for ours, column in columns_of(file).items():
-            try:
-                check_columns(paths[number], file.format, file.column_names, [column])
-            except FlipkdError as error:
-                hint = ". A file without labels says `label: null`" if ours == "label" else ""
-                raise FlipkdError(f"prepare.inputs.{number}: {error}{hint}") from None
-
-
-def _stamps(config: PrepareConfig) -> dict[Path, tuple[int, int]]:
-    """Size and time of each file: somebody else may be writing it."""
-    found = {}
-    for file in config.inputs:
-        path = input_path(file.path)
-        found[path] = (path.stat().st_size, path.stat().st_mtime_ns)
-    return found
 
 
 def _has_utterances(config: PrepareConfig) -> bool:

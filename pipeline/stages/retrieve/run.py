@@ -30,8 +30,8 @@ from data.schema import RETRIEVAL, write_table
 from models.runtime.precision import matrix_precision
 from models.student.flipkd_student import FlipkdStudent
 from models.teacher.bi_encoder import embed
+from pipeline.contract.stage import Context
 from pipeline.evaluation.bootstrap import Numbers
-from pipeline.runner.plan import Context
 from pipeline.stages.distill.artifact import distilled_student, read_adapter, untrained
 from pipeline.stages.retrieve.config import RetrieveConfig
 from pipeline.stages.retrieve.metrics import (
@@ -46,7 +46,7 @@ from pipeline.stages.retrieve.metrics import (
 )
 from pipeline.stages.retrieve.task import Task, read_task
 from pipeline.stages.retrieve.view import markdown
-from pipeline.stages.score.vectors import taught
+from pipeline.stages.teach.artifact import taught
 from pipeline.terminal.progress import progress
 
 log = logging.getLogger("flipkd.retrieve")

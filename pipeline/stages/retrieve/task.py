@@ -27,7 +27,6 @@ import polars as pl
 from data.collect import SPLITS
 from data.errors import FlipkdError
 from data.texts import text_key
-from pipeline.config.config import Config, UtterancesFile
 
 UTTERANCES_FILE = "utterances.parquet"
 
@@ -50,19 +49,6 @@ class Task:
     queries: list[str]
     relevant: list[list[int]]
     there: int
-
-
-def check_utterances(config: Config) -> None:
-    """Check that a config says which texts belong to one FAQ entry, before anything is trained.
-
-    Raises:
-        FlipkdError: all inputs are files of pairs.
-    """
-    if not any(isinstance(file, UtterancesFile) for file in config.prepare.inputs):
-        raise FlipkdError(
-            "retrieve: prepare.inputs holds pairs alone, which do not say which texts belong to one FAQ entry; "
-            "add a file of utterances (kind: utterances, with the columns `text` and `id`)"
-        )
 
 
 def read_task(prepared: Path, *, phrasings: int, queries: int, seed: int) -> Task:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from models.loading.names import find_model
 from models.teacher.cross_encoder import load_cross_encoder, predict
-from pipeline.config.config import CrossEncoderSettings
+from pipeline.stages.score.config import CrossEncoderSettings
 from pipeline.stages.score.shards import digest, read_shard, write_shard
 from pipeline.store.store import make_folder
 from pipeline.terminal.progress import progress

@@ -41,9 +41,9 @@ from data.schema import (
 )
 from models.teacher.bi_encoder import cosine
 from models.teacher.cross_encoder import blend, to_cosine_scale
-from pipeline.config.config import CrossEncoderSettings, ScoreConfig
-from pipeline.runner.plan import Context
+from pipeline.contract.stage import Context
 from pipeline.stages.score.checks import check_files, check_scores
+from pipeline.stages.score.config import CrossEncoderSettings, ScoreConfig
 from pipeline.stages.score.cross_encoder import cross_scores
 from pipeline.stages.score.shards import blocks
 from pipeline.stages.score.vectors import embed_texts

@@ -5,24 +5,23 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sentence_transformers import SentenceTransformer
 
 from data.errors import FlipkdError
 from models.teacher.bi_encoder import describe, load_teacher
 from models.teacher.ensemble import join
 from models.teacher.fixed_shapes import setting
-from pipeline.config.config import ScoreConfig
-from pipeline.runner.plan import Context
+from pipeline.contract.stage import Context
 from pipeline.stages.score.checks import check_embeddings
+from pipeline.stages.score.config import ScoreConfig
 from pipeline.stages.score.embedding_cache import add, open_cache
 from pipeline.stages.score.shards import blocks, embed_in_shards
-from pipeline.stages.teach.ensemble import read_combination
+from pipeline.stages.teach.artifact import read_combination
 from pipeline.store.disk import take_room
 
 log = logging.getLogger("flipkd.score")
@@ -84,21 +83,6 @@ def embed_texts(config: ScoreConfig, teach: Path, texts: Sequence[str], context:
     )
 
 
-def taught(teach: Path) -> Iterator[tuple[SentenceTransformer, float]]:
-    """The teachers of an artifact of `teach` one by one, each with its share; a teacher that is alone has 1.
-
-    The combined teacher's cosine of two texts is the sum of the teachers' cosines, each times its share.
-    """
-    told = json.loads((teach / "metrics.json").read_text(encoding="utf-8"))
-    combined = read_combination(teach / "teacher")
-    if combined is None:
-        yield load_teacher(teach / "teacher", trust_remote_code=told["teacher"]["trust_remote_code"]), 1.0
-        return
-    for about, entry in zip(told["teachers"], combined["teachers"], strict=True):
-        trusted = about["teacher"]["trust_remote_code"]
-        yield load_teacher(teach / "teacher" / entry["folder"], trust_remote_code=trusted), entry["share"]
-
-
 def _one(
     config: ScoreConfig,
     teach: Path,
@@ -112,9 +96,9 @@ def _one(
     teacher = load_teacher(folder, trust_remote_code=told["trust_remote_code"])
     cache = None
     # A teacher's own code may lie outside of its folder, so the folder's digest does not say what it computes.
-    if context.embeddings is not None and not told["trust_remote_code"]:
+    if not told["trust_remote_code"]:
         how = setting(teacher, config.batch_size)
-        cache = open_cache(context.embeddings, folder, teach.name, how)
+        cache = open_cache(context.store.embeddings, folder, teach.name, how)
     started = time.monotonic()
     vectors, computed = embed_in_shards(
         teacher, texts, scratch, batch_size=config.batch_size, shard_texts=config.shard_texts, cache=cache

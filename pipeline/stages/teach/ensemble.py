@@ -26,11 +26,11 @@ from sentence_transformers import SentenceTransformer
 from data.errors import FlipkdError
 from models.teacher.bi_encoder import load_teacher, pair_scores
 from models.teacher.ensemble import shares_of, weights_of
-from pipeline.config.config import TeachConfig
+from pipeline.stages.teach.artifact import COMBINATION
+from pipeline.stages.teach.config import TeachConfig
 from pipeline.stages.teach.dev_metrics import metrics_of
 
 log = logging.getLogger("flipkd.teach")
-COMBINATION = "combination.json"
 SPLIT = "dev"
 LEAST_DEVIATION = 1e-4
 
@@ -168,9 +168,3 @@ def labelled_metrics(dev: pl.DataFrame, scores: np.ndarray) -> dict[str, float] 
 def write_combination(folder: Path, found: dict[str, Any]) -> None:
     """Write `combination.json` beside the teachers."""
     (folder / COMBINATION).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-
-
-def read_combination(folder: Path) -> dict[str, Any] | None:
-    """What `write_combination` wrote; None where the folder is one teacher."""
-    file = folder / COMBINATION
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None

@@ -39,9 +39,9 @@ from models.teacher.tuning import (
     training_rows,
     tune,
 )
-from pipeline.config.config import TeachConfig
-from pipeline.runner.plan import Context
+from pipeline.contract.stage import Context
 from pipeline.stages.teach import ensemble as several
+from pipeline.stages.teach.config import TeachConfig
 from pipeline.stages.teach.dev_metrics import dev_metrics
 from pipeline.stages.teach.ensemble import Member
 from pipeline.terminal.progress import progress

@@ -10,7 +10,8 @@ import torch
 from transformers import AutoModelForCausalLM, BertConfig, BertModel
 
 from data.errors import FlipkdError
-from models.loading.soundness import check_files, check_loading, check_numbers, check_teacher, on_meta
+from models.loading.soundness import check_files, check_loading, check_numbers, on_meta
+from models.teacher.check import check_teacher
 from tests.tiny import tiny_student, tiny_teacher
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from models.student.batching import token_batches
 from models.student.flipkd_student import PairPrompt
-from models.student.frozen import Activations, read_activations, token_batches, write_activations
+from models.student.frozen import Activations, read_activations, write_activations
 from models.student.student import Batch, Student, StudentSpec, build_student, load_base, pair_batch, text_batch
 from tests.tiny import tiny_student
 

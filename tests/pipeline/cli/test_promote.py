@@ -12,7 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from pipeline.cli.main import app
-from pipeline.config.load import store_of
+from pipeline.config.location import store_of
 from pipeline.promotion.history import history
 from pipeline.promotion.link import in_use, link_of
 from pipeline.runner.plan import plan

@@ -13,7 +13,8 @@ from typer.testing import CliRunner, Result
 
 from pipeline.cli.main import app
 from pipeline.config.load import load_config
-from pipeline.runner.plan import STAGES, plan
+from pipeline.runner.plan import plan
+from pipeline.stages.registry import STAGES
 from pipeline.store.store import Store
 from tests.stores import DAY, put, put_chain, put_run, set_time
 

@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 from data.errors import FlipkdError
-from pipeline.config.config import Config, PairsFile, PrepareConfig
+from pipeline.config.config import Config
 from pipeline.config.init import commented_config, write_config
 from pipeline.config.load import load_config
+from pipeline.stages.prepare.config import PairsFile, PrepareConfig
 
 
 def test_it_loads_and_is_the_default(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import yaml
 
 from data.errors import FlipkdError
 from pipeline.comparison.config import all_jobs, load_comparison
-from pipeline.config.config import PairsFile
-from pipeline.config.load import load_config, store_of, trial
+from pipeline.config.load import load_config, trial
+from pipeline.config.location import store_of
+from pipeline.stages.prepare.config import PairsFile
 
 GOOD = "prepare: {inputs: [{kind: pairs, path: pairs.csv}]}\n"
 

@@ -16,14 +16,15 @@ from typer.testing import CliRunner
 from data.errors import FlipkdError
 from pipeline.cli.main import app
 from pipeline.config.config import Config
-from pipeline.config.load import store_of
+from pipeline.config.location import store_of
 from pipeline.config.nightly import Limit
 from pipeline.drift.check import DriftReport, check_drift, measure_drift
 from pipeline.drift.measures import KS_FACTOR, LEAST, SHARE_FACTOR, distributions, shares
 from pipeline.drift.view import drift_markdown
 from pipeline.runner.execute import describe_files, execute
 from pipeline.runner.plan import Step, plan
-from pipeline.store.store import Manifest, Store
+from pipeline.store.manifest import Manifest
+from pipeline.store.store import Store
 from tests.tiny import tiny_config
 
 Night = tuple[Config, list[Step]]

@@ -10,9 +10,11 @@ import pytest
 from data.errors import FlipkdError
 from pipeline.cli.garbage_view import garbage_table, kept_line, parse_size
 from pipeline.housekeeping.garbage import Garbage, find_garbage
-from pipeline.runner.plan import ALL_STAGES, STAGES, Step
+from pipeline.runner.plan import Step
 from pipeline.runner.runs import recording
-from pipeline.store.store import MANIFEST, Store
+from pipeline.stages.registry import ALL_STAGES, STAGES
+from pipeline.store.manifest import MANIFEST
+from pipeline.store.store import Store
 from tests.pipeline.runner.test_runs import CONFIG
 from tests.stores import DAY, MODEL, NOW, key_of, promote, put, put_chain, put_run, set_time
 

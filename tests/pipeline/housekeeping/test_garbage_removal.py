@@ -17,8 +17,8 @@ from pipeline.housekeeping.garbage import find_garbage
 from pipeline.housekeeping.garbage_items import Item
 from pipeline.housekeeping.garbage_removal import remove_garbage
 from pipeline.housekeeping.verify import verify_store
-from pipeline.runner.plan import STAGES
 from pipeline.runner.runs import recording
+from pipeline.stages.registry import STAGES
 from pipeline.store.store import Store
 from tests.pipeline.housekeeping.test_garbage import find, gone, steps_of
 from tests.pipeline.runner.test_runs import CONFIG

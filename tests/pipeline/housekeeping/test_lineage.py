@@ -11,8 +11,10 @@ import pytest
 from rich.console import Console
 
 from data.errors import FlipkdError
-from pipeline.housekeeping.lineage import find_artifact, lineage, lineage_tree, used_by_line
-from pipeline.store.store import MANIFEST, Store
+from pipeline.cli.lineage_view import lineage_tree, used_by_line
+from pipeline.housekeeping.lineage import find_artifact, lineage
+from pipeline.store.manifest import MANIFEST
+from pipeline.store.store import Store
 from tests.stores import MODEL, promote, put, put_chain
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from data.errors import FlipkdError
-from pipeline.housekeeping.verify import findings_table, remove_damaged, verify_store
+from pipeline.cli.verify_view import findings_table
+from pipeline.housekeeping.verify import remove_damaged, verify_store
 from pipeline.runner.runs import recording
-from pipeline.store.store import MANIFEST, PREFECT_RECORD, Store
+from pipeline.store.manifest import MANIFEST
+from pipeline.store.store import PREFECT_RECORD, Store
 from tests.pipeline.housekeeping.test_garbage import steps_of
 from tests.pipeline.runner.test_runs import CONFIG
 from tests.stores import promote, put, put_chain, put_run

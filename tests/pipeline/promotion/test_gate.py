@@ -13,7 +13,7 @@ import pytest
 import pipeline.promotion.gate as module
 from data.errors import FlipkdError
 from pipeline.config.config import Config
-from pipeline.config.load import store_of
+from pipeline.config.location import store_of
 from pipeline.config.nightly import PromoteConfig
 from pipeline.promotion.gate import decide, force, judge, promote, promote_run
 from pipeline.promotion.history import history

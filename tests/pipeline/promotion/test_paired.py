@@ -15,7 +15,7 @@ from sklearn.metrics import accuracy_score, average_precision_score, f1_score, r
 import pipeline.promotion.paired as module
 from data.errors import FlipkdError
 from pipeline.config.config import Config
-from pipeline.config.load import store_of
+from pipeline.config.location import store_of
 from pipeline.config.nightly import PromoteConfig
 from pipeline.evaluation.bootstrap import resamples
 from pipeline.promotion.gate import judge

@@ -9,7 +9,7 @@ import pytest
 
 from data.errors import FlipkdError
 from pipeline.config.load import load_config
-from pipeline.runner.check import check
+from pipeline.runner.check import checked_plan
 from tests.tiny import tiny_config
 
 
@@ -21,7 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_right_config_passes_and_nothing_is_written(folder: Path) -> None:
-    check(tiny_config(folder))
+    checked_plan(tiny_config(folder))
     assert not (folder / "store" / "artifacts").exists()
 
 
@@ -43,20 +43,20 @@ def test_a_right_config_passes_and_nothing_is_written(folder: Path) -> None:
 )
 def test_the_student(folder: Path, distill: dict[str, Any], said: str) -> None:
     with pytest.raises(FlipkdError, match=said):
-        check(tiny_config(folder, distill=distill))
+        checked_plan(tiny_config(folder, distill=distill))
 
 
 def test_a_site_needs_no_adapter_of_its_own(folder: Path) -> None:
-    check(tiny_config(folder, distill={"lora": {"modules": ["k_proj"], "last_layers": 1}}))
+    checked_plan(tiny_config(folder, distill={"lora": {"modules": ["k_proj"], "last_layers": 1}}))
 
 
 def test_an_encoder_is_no_student(folder: Path) -> None:
     with pytest.raises(FlipkdError, match=r"distill\.model: .*is not a decoder-only model.*BertConfig"):
-        check(tiny_config(folder, distill={"model": str(folder / "teacher")}))
+        checked_plan(tiny_config(folder, distill={"model": str(folder / "teacher")}))
 
 
 def test_the_student_matters_only_when_it_is_trained(folder: Path) -> None:
-    check(tiny_config(folder, distill={"model": "./nowhere"}), until="filter")
+    checked_plan(tiny_config(folder, distill={"model": "./nowhere"}), until="filter")
 
 
 @pytest.mark.parametrize(
@@ -76,14 +76,14 @@ def test_the_input_files(folder: Path, file: dict[str, str], said: str) -> None:
     entry = {"kind": "pairs", "path": str(folder / "pairs.csv")}
     entry |= {key: value.format(folder=folder) for key, value in file.items()}
     with pytest.raises(FlipkdError, match=said):
-        check(tiny_config(folder, prepare={"inputs": [entry]}))
+        checked_plan(tiny_config(folder, prepare={"inputs": [entry]}))
 
 
 def test_the_models_key_is_named(folder: Path) -> None:
     with pytest.raises(FlipkdError, match=r"teach\.model: \./nowhere"):
-        check(tiny_config(folder, teach={"model": "./nowhere"}), until="teach")
+        checked_plan(tiny_config(folder, teach={"model": "./nowhere"}), until="teach")
 
 
 @pytest.mark.real
 def test_the_demo_passes(tmp_path: Path) -> None:
-    check(load_config("demo", [f"store={tmp_path / 'store'}"]))
+    checked_plan(load_config("demo", [f"store={tmp_path / 'store'}"]))

@@ -15,7 +15,7 @@ from pipeline.cli.runs_view import runs_json, runs_table, stages_line
 from pipeline.config.config import Config
 from pipeline.runner.plan import Step
 from pipeline.runner.runs import is_held, one_line, recording, runs, sweep_locks, without_secrets
-from pipeline.store.disk import StoreLock
+from pipeline.store.lock import StoreLock
 from pipeline.store.store import Store
 from tests.stores import key_of, put, put_run
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.config.load import store_of
+from pipeline.config.location import store_of
 from pipeline.runner.plan import plan
-from pipeline.runner.status import readable_age, readable_size, status
+from pipeline.runner.status import status
+from pipeline.terminal.words import readable_age, readable_size
 from tests.tiny import tiny_config
 
 

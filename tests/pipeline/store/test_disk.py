@@ -17,16 +17,8 @@ import pytest
 from safetensors import SafetensorError
 
 from data.errors import FlipkdError
-from pipeline.store.disk import (
-    StoreLock,
-    disk_problem,
-    make_folder,
-    make_output,
-    replace_file,
-    size_of,
-    sweep,
-    take_room,
-)
+from pipeline.store.disk import disk_problem, make_folder, make_output, replace_file, size_of, sweep, take_room
+from pipeline.store.lock import StoreLock
 
 ROOT = Path(__file__).resolve().parents[2]
 MOUNT = ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]

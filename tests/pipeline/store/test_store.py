@@ -20,10 +20,12 @@ import pytest
 import pipeline.stages.prepare.run
 from data.errors import FlipkdError
 from pipeline.config.config import Config
+from pipeline.contract.keys import artifact_key
 from pipeline.runner.execute import execute
 from pipeline.runner.plan import Step
 from pipeline.runner.status import status
-from pipeline.store.store import MANIFEST, FileEntry, Manifest, Store, artifact_key
+from pipeline.store.manifest import MANIFEST, FileEntry, Manifest
+from pipeline.store.store import Store
 from tests.pipeline.runner.test_runs import CONFIG
 from tests.stores import key_of
 

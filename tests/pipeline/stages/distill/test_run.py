@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import json
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ from models.student.flipkd_student import QUERIES
 from models.student.student import load_base
 from pipeline.config.config import DistillConfig
 from pipeline.stages.distill import loop as training
-from pipeline.stages.distill.processes import train_on_processes
-from pipeline.stages.distill.run import build, train_job
+from pipeline.stages.distill.job import Job, build, train_job
+from pipeline.stages.distill.processes import JOB, train_on_processes
 from pipeline.stages.distill.schedule import linear_schedule
 from tests.tiny import tiny_student
 
@@ -38,7 +38,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_student(tmp_path_factory.mktemp("models") / "student")
 
 
-def job(folder: Path, base: Path, **changes: Any) -> dict[str, Any]:
+def job(folder: Path, base: Path, **changes: Any) -> Job:
     """A training job on 64 texts of 8 things: two texts match iff they name one thing; the teacher knows it."""
     folder.mkdir(exist_ok=True)
     random = np.random.default_rng(0)
@@ -69,20 +69,19 @@ def job(folder: Path, base: Path, **changes: Any) -> dict[str, Any]:
     }
     for name in ("work", "out"):
         (folder / name).mkdir(exist_ok=True)
-    return {
-        "config": DistillConfig(**(settings | changes)).model_dump(mode="json"),
-        "base": str(base),
-        "identity": "sha256:tiny",
-        "version": 1,
-        "activations": str(folder / "activations"),
-        "text_passes": str(folder / "text_passes"),
-        "filtered": str(folder / "filtered.parquet"),
-        "embeddings": str(folder / "embeddings.parquet"),
-        "bounds": [0.3, 0.7],
-        "work": str(folder / "work"),
-        "out": str(folder / "out"),
-        "seed": 5,
-    }
+    return Job(
+        config=DistillConfig(**(settings | changes)),
+        base=base,
+        identity="sha256:tiny",
+        activations=folder / "activations",
+        text_passes=folder / "text_passes",
+        filtered=folder / "filtered.parquet",
+        embeddings=folder / "embeddings.parquet",
+        bounds=(0.3, 0.7),
+        work=folder / "work",
+        out=folder / "out",
+        seed=5,
+    )
 
 
 def adapter(folder: Path) -> dict[str, np.ndarray]:
@@ -127,9 +126,9 @@ def test_killed_and_resumed_equals_undisturbed(
 ):
     """kill -9 in the middle; dropout is on, so the random state has to come back too."""
     work = job(tmp_path, base, checkpoint_minutes=1e-6)
-    (tmp_path / "job.json").write_text(json.dumps(work), "utf-8")
+    (tmp_path / "job.json").write_bytes(JOB.dump_json(work))
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.stages.distill.processes", str(tmp_path / "job.json")]
+        [sys.executable, "-m", "pipeline.stages.distill.worker", str(tmp_path / "job.json")]
     )
     checkpoint = tmp_path / "work" / "checkpoint.safetensors"
     deadline = time.monotonic() + 120
@@ -168,7 +167,7 @@ ONE_GPU = pytest.mark.skipif(torch.cuda.device_count() == 1, reason="each proces
 
 @ONE_GPU
 def test_two_processes_share_the_steps(undisturbed: tuple[Path, dict[str, Any]], base: Path, tmp_path: Path):
-    summary = train_on_processes(job(tmp_path, base), 2)
+    summary = train_on_processes(job(tmp_path, base, processes=2))
     steps = undisturbed[1]["steps"]
     assert summary["steps"] == 4 + 27
     assert steps == 8 + 54
@@ -179,7 +178,7 @@ def test_two_processes_share_the_steps(undisturbed: tuple[Path, dict[str, Any]],
 def test_more_processes_than_gpus_are_refused(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(FlipkdError, match=r"distill.processes is 2, and here is 1 GPU: .* set it to 1 or less"):
-        train_on_processes(job(tmp_path, base), 2)
+        train_on_processes(job(tmp_path, base, processes=2))
 
 
 def test_the_precision_of_an_earlier_training_does_not_matter(
@@ -194,10 +193,10 @@ def test_the_precision_of_an_earlier_training_does_not_matter(
 
 @ONE_GPU
 def test_what_a_process_says_reaches_the_user(base: Path, tmp_path: Path):
-    broken = job(tmp_path, base)
-    pl.read_parquet(broken["filtered"]).with_columns(kept=pl.lit(value=False)).write_parquet(broken["filtered"])
+    broken = job(tmp_path, base, processes=2)
+    pl.read_parquet(broken.filtered).with_columns(kept=pl.lit(value=False)).write_parquet(broken.filtered)
     with pytest.raises(FlipkdError, match="the filter kept 0 training pairs"):
-        train_on_processes(broken, 2)
+        train_on_processes(broken)
 
 
 def test_a_training_that_explodes_is_stopped(base: Path, tmp_path: Path):
@@ -231,9 +230,9 @@ def test_texts_of_dropped_pairs_teach_the_encoder_too(base: Path, tmp_path: Path
     found = {}
     for texts in ("kept", "train"):
         one = job(tmp_path / texts, base, **given, epochs=1, texts=texts)
-        frame = pl.read_parquet(one["filtered"])
+        frame = pl.read_parquet(one.filtered)
         few = frame.with_columns(kept=(pl.col("text_a_id") % 4 == 0) & (pl.col("text_b_id") % 4 == 0))
-        few.write_parquet(one["filtered"])
+        few.write_parquet(one.filtered)
         summary = train_job(one)
         found[texts] = summary
         kept = few.filter("kept", split="train")
@@ -259,7 +258,8 @@ def test_stopped_and_resumed_with_queries_and_a_budget_equals_undisturbed(
     whole, stopped = job(tmp_path / "whole", base, **settings), job(tmp_path / "stopped", base, **settings)
     summary = train_job(whole)
     assert bool(list((tmp_path / "whole/activations").glob("*/hidden.npy"))) == ("last_layers" in sites)
-    stopped["config"]["checkpoint_minutes"] = 1e-9
+    config = stopped.config.model_copy(update={"checkpoint_minutes": 1e-9})
+    stopped = replace(stopped, config=config)
     update = training._update
     updates: list[float] = []
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ import pytest
 
 from pipeline.stages.distill import loop as training
 from pipeline.stages.distill.activations import make_batch
-from pipeline.stages.distill.processes import train_on_processes
-from pipeline.stages.distill.run import train_job
+from pipeline.stages.distill.job import train_job
+from pipeline.stages.distill.processes import JOB, train_on_processes
 from tests.pipeline.stages.distill.test_run import adapter, job, training_log
 from tests.tiny import tiny_student
 
@@ -93,9 +93,9 @@ def test_where_the_rate_decays_once_the_number_of_pairs_reaches_the_texts(base: 
 def test_another_seed_or_teacher_makes_its_own(base: Path, tmp_path: Path) -> None:
     work = job(tmp_path, base)
     train_job(work)
-    assert train_job(work | {"seed": 6})["steps_taken_over"] == 0
-    assert train_job(work | {"identity": "sha256:another"})["steps_taken_over"] == 0
-    assert train_job(work | {"version": 2})["steps_taken_over"] == 0
+    assert train_job(replace(work, seed=6))["steps_taken_over"] == 0
+    assert train_job(replace(work, identity="sha256:another"))["steps_taken_over"] == 0
+    assert train_job(replace(work, version=1))["steps_taken_over"] == 0
     assert len(kept(tmp_path)) == 4
 
 
@@ -103,12 +103,10 @@ def test_students_at_a_time_do_not_tread_on_each_other(base: Path, tmp_path: Pat
     """Four processes end the same passes at about the same time, and keep one checkpoint."""
     begun = []
     for number in range(4):
-        work = job(tmp_path / f"{number}", base) | {"text_passes": str(tmp_path / "text_passes")}
-        (tmp_path / f"{number}.json").write_text(json.dumps(work), "utf-8")
+        work = replace(job(tmp_path / f"{number}", base), text_passes=tmp_path / "text_passes")
+        (tmp_path / f"{number}.json").write_bytes(JOB.dump_json(work))
         begun.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "pipeline.stages.distill.processes", tmp_path / f"{number}.json"]
-            )
+            subprocess.Popen([sys.executable, "-m", "pipeline.stages.distill.worker", tmp_path / f"{number}.json"])
         )
     assert [process.wait(120) for process in begun] == [0, 0, 0, 0]
     assert [path.name for path in tmp_path.glob("text_passes/*/*")] == ["checkpoint.safetensors"]
@@ -119,7 +117,7 @@ def test_none_is_kept_where_none_is_wanted_or_made(base: Path, tmp_path: Path) -
     train_job(job(tmp_path, base, keep_text_passes=False))
     train_job(job(tmp_path, base, text_epochs=0))
     train_job(job(tmp_path, base, objective="sft"))
-    train_on_processes(job(tmp_path, base), 2)  # a checkpoint holds the random state of one
+    train_on_processes(job(tmp_path, base, processes=2))  # a checkpoint holds the random state of one
     assert not kept(tmp_path)
 
 

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from safetensors.numpy import load_file
 
-from pipeline.stages.distill.run import train_job
+from pipeline.stages.distill.job import train_job
 from tests.pipeline.stages.distill.test_run import job
 from tests.tiny import tiny_student
 

@@ -18,12 +18,14 @@ from sklearn.metrics import f1_score, roc_auc_score
 from data.errors import FlipkdError
 from data.schema import PREDICTIONS, read_metadata
 from models.loading.names import find_model
-from pipeline.config.config import ExportConfig
+from models.student.load import load_student, score_pairs
+from pipeline.contract.stage import Context
 from pipeline.evaluation.metrics import METRICS
-from pipeline.runner.plan import STAGES, Context
-from pipeline.stages.export.predict import load_student, score_pairs
+from pipeline.stages.export.config import ExportConfig
 from pipeline.stages.export.run import run
 from pipeline.stages.export.verify import spread_sample, verify
+from pipeline.stages.registry import STAGES
+from pipeline.store.store import Store
 
 SCORES = ("teacher", "decoder", "encoder", "fused")
 HOSTILE = "<script>alert('x')</script> & <b>bold</b> \"quoted\" 花呗怎么还款"
@@ -53,7 +55,7 @@ def export_again(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             inputs[stage] = copy
         out = tmp_path / "out"
         out.mkdir()
-        context = Context(13, tmp_path / "final", tmp_path, tmp_path, base)
+        context = Context(13, tmp_path / "final", tmp_path, Store(tmp_path), {"distill.model": base})
         run(ExportConfig.model_validate({"bootstrap": 100, "examples": 5}), inputs, out, context)
         return out
 

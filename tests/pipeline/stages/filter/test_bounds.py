@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.errors import FlipkdError
-from pipeline.config.config import Bound
 from pipeline.stages.filter.bounds import as_float32, find_bound, shares_beyond
+from pipeline.stages.filter.config import Bound
 
 # Few distinct values, so that ties are common; and any float32 cosine.
 scores_and_labels = st.lists(

@@ -15,7 +15,7 @@ import pytest
 
 from data.errors import FlipkdError
 from data.schema import FILTERED, read_metadata, with_metadata, writer
-from pipeline.config.config import FilterConfig
+from pipeline.stages.filter.config import FilterConfig
 from pipeline.stages.filter.run import run
 from tests.teacher_half import context, write_scores
 

@@ -14,9 +14,9 @@ from safetensors.numpy import load_file
 
 from models.student.flipkd_student import QUERIES
 from pipeline.config.config import DistillConfig
-from pipeline.config.load import store_of
+from pipeline.config.location import store_of
 from pipeline.runner.execute import execute
-from pipeline.runner.plan import measure_step, plan
+from pipeline.runner.plan import plan, side_step
 from tests.tiny import tiny_config, tiny_student
 
 ADAPTER = {"rank": 4, "alpha": 8}
@@ -39,10 +39,10 @@ def test_it_gives_what_the_export_gives(tiny_run: Path, tmp_path: Path, distill:
     # `measure` keeps the precision of the training, `export` always computes in fp32.
     config = tiny_config(tmp_path / "run", distill=distill | {"precision": "fp32"})
     store, steps = store_of(config), plan(config)
-    for step in [*steps, measure_step(config, steps)]:
+    for step in [*steps, side_step("measure", config, steps)]:
         execute(step, config, store)
     export = store.path("export", steps[-1].key)
-    measured = store.path("measure", measure_step(config, steps).key)
+    measured = store.path("measure", side_step("measure", config, steps).key)
     _as_asked(export / "student", config.distill)
     pairs = pl.read_parquet(export / "predictions.parquet").filter(pl.col("label").is_not_null())
     found = pl.read_parquet(measured / "predictions.parquet")

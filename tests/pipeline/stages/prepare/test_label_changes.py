@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from data.errors import FlipkdError
 from data.schema import LABEL_NOISE, PAIRS
-from pipeline.config.config import PairsFile, PrepareConfig, UtterancesFile
-from pipeline.runner.plan import key_config
+from pipeline.contract.keys import key_config
+from pipeline.stages.prepare.config import PairsFile, PrepareConfig, UtterancesFile
 from pipeline.stages.prepare.label_changes import chosen
 from tests.pipeline.stages.prepare.test_run import good, prepared, write
 from tests.tiny import WORDS

@@ -20,9 +20,11 @@ from data.collect import SPLITS
 from data.errors import FlipkdError
 from data.schema import PAIRS, REJECTS, UTTERANCES
 from data.texts import clean, fold, pair_id
-from pipeline.config.config import PrepareConfig
-from pipeline.runner.plan import Context
-from pipeline.stages.prepare.run import check_inputs, prepare, run
+from pipeline.contract.stage import Context
+from pipeline.stages.prepare.config import PrepareConfig
+from pipeline.stages.prepare.inputs import check_inputs
+from pipeline.stages.prepare.run import prepare, run
+from pipeline.store.store import Store
 
 REAL_DATA = Path(__file__).resolve().parents[2].parent / "shared/data"
 SAMPLE = Path(__file__).resolve().parents[2] / "data/sample/faq.csv"
@@ -436,7 +438,7 @@ def test_hard_negatives_of_a_real_encoder_are_near(tmp_path: Path) -> None:
         )
 
     config = config_of(file, pairs={"random_share": 0.0}, **options)
-    run(config, {}, tmp_path, Context(7, tmp_path, tmp_path, tmp_path))
+    run(config, {}, tmp_path, Context(7, tmp_path, tmp_path, Store(tmp_path)))
     hard = mean_cosine()
     prepare(config_of(file, pairs={"random_share": 1.0}, **options), tmp_path, 7, encoder, tmp_path / "x")
     assert hard > mean_cosine() + 0.1

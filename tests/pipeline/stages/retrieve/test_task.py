@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 
 from data.errors import FlipkdError
-from pipeline.stages.retrieve.task import Task, build_task, check_utterances
+from pipeline.stages.retrieve.stage import STAGE
+from pipeline.stages.retrieve.task import Task, build_task
 from tests.tiny import tiny_config
 
 
@@ -76,4 +77,4 @@ def test_what_makes_no_task_is_said(rows: pl.DataFrame, phrasings: int, said: st
 
 def test_a_config_of_pairs_is_refused(tmp_path) -> None:
     with pytest.raises(FlipkdError, match="kind: utterances"):
-        check_utterances(tiny_config(tmp_path))
+        STAGE.check_first(tiny_config(tmp_path))

@@ -16,12 +16,13 @@ from sentence_transformers import CrossEncoder
 
 from data.errors import FlipkdError
 from data.schema import FILTERED, SCORES, read_metadata
-from pipeline.config.config import FilterConfig, ScoreConfig
 from pipeline.config.load import load_config
-from pipeline.runner.check import check
+from pipeline.runner.check import checked_plan
 from pipeline.runner.plan import plan
 from pipeline.stages.filter import run as filter
+from pipeline.stages.filter.config import FilterConfig
 from pipeline.stages.score import cross_encoder as cross_scores
+from pipeline.stages.score.config import ScoreConfig
 from pipeline.stages.score.run import run
 from tests.teacher_half import context, untuned, word_pairs, write_pairs
 from tests.tiny import tiny_config, tiny_cross_encoder, tiny_teacher
@@ -134,13 +135,13 @@ def test_a_model_that_is_none_is_found_before_any_work(tmp_path: Path, name: str
     (tmp_path / "pickled" / "pytorch_model.bin").write_bytes(b"x")
     config = tiny_config(tmp_path, score={"cross_encoder": {"model": name.format(folder=tmp_path)}})
     with pytest.raises(FlipkdError, match=message):
-        check(config, until="score")
+        checked_plan(config, until="score")
     assert not (tmp_path / "store" / "artifacts").exists()
 
 
 def test_a_right_one_passes_the_check(tmp_path: Path) -> None:
     tiny_cross_encoder(tmp_path / "cross")
-    check(tiny_config(tmp_path, score={"cross_encoder": {"model": str(tmp_path / "cross")}}), until="score")
+    checked_plan(tiny_config(tmp_path, score={"cross_encoder": {"model": str(tmp_path / "cross")}}), until="score")
 
 
 @pytest.mark.parametrize("weight", [0, 1.1, -1])

@@ -19,9 +19,10 @@ from sklearn.metrics import roc_auc_score
 
 from data.errors import FlipkdError
 from data.schema import SCORES, embeddings_schema, read_metadata
-from pipeline.config.config import ScoreConfig, TeachConfig
+from pipeline.stages.score.config import ScoreConfig
 from pipeline.stages.score.run import distinct_texts, run
 from pipeline.stages.teach import run as teach_stage
+from pipeline.stages.teach.config import TeachConfig
 from tests.teacher_half import context, untuned, word_pairs, write_pairs
 from tests.tiny import tiny_teacher
 

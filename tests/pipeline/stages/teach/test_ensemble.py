@@ -20,11 +20,12 @@ from sklearn.metrics import roc_auc_score
 from data.errors import FlipkdError
 from data.schema import read_metadata
 from models.teacher.bi_encoder import load_teacher
-from pipeline.config.config import ScoreConfig, TeachConfig
-from pipeline.runner.check import check
+from pipeline.runner.check import checked_plan
 from pipeline.runner.plan import plan
+from pipeline.stages.score.config import ScoreConfig
 from pipeline.stages.score.run import run as score
-from pipeline.stages.score.vectors import taught
+from pipeline.stages.teach.artifact import taught
+from pipeline.stages.teach.config import TeachConfig
 from pipeline.stages.teach.run import run
 from tests.teacher_half import context, word_pairs, write_pairs
 from tests.tiny import tiny_config, tiny_teacher
@@ -260,7 +261,7 @@ def test_further_models_are_checked_like_the_first(tmp_path: Path, other: dict[s
     tiny_config(tmp_path)
     other = {**other, "model": other["model"].format(folder=tmp_path)}
     with pytest.raises(FlipkdError, match=message):
-        check(tiny_config(tmp_path, teach={"others": [other]}), until="score")
+        checked_plan(tiny_config(tmp_path, teach={"others": [other]}), until="score")
 
 
 def test_pickled_weights_are_refused(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from data.errors import FlipkdError
 from models.teacher.bi_encoder import load_teacher
-from pipeline.config.config import TeachConfig
+from pipeline.stages.teach.config import TeachConfig
 from pipeline.stages.teach.run import labelled, run
 from tests.teacher_half import context, word_pairs, write_pairs
 from tests.tiny import tiny_teacher

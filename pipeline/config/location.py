@@ -1,0 +1,58 @@
+"""Where the paths of a config lead: its files and models, and its store."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from data.locate import PACKAGE
+from pipeline.config.config import Config
+from pipeline.contract.section import BY_IDENTITY, Section, marks_of
+from pipeline.store.store import Store
+
+
+def store_of(config: Config) -> Store:
+    """The store of a config: its `store`, else $FLIPKD_HOME, else `.flipkd` in the working directory."""
+    return Store(Path(config.store).expanduser().absolute()) if config.store else default_store()
+
+
+def default_store() -> Store:
+    """The store where no config names one: $FLIPKD_HOME, else `.flipkd` in the working directory."""
+    return Store(Path(os.environ.get("FLIPKD_HOME") or ".flipkd").expanduser().absolute())
+
+
+def anchor(config: Config, folder: Path) -> Config:
+    """The config with relative paths made absolute: what fields with the mark `by_identity` name."""
+    return _anchored(config, folder)
+
+
+def _anchored(section: Any, folder: Path) -> Any:
+    """A section, or a list of them, with its names anchored; anything else as it is."""
+    if isinstance(section, list):
+        return [_anchored(item, folder) for item in section]
+    if not isinstance(section, Section):
+        return section
+    changes: dict[str, Any] = {}
+    for name, info in type(section).model_fields.items():
+        value = getattr(section, name)
+        match marks_of(info).get(BY_IDENTITY):
+            case "file":
+                changes[name] = value if value.startswith((PACKAGE, "~")) else str(folder / value)
+            case "model":
+                changes[name] = str(folder / value) if _is_local(value, folder) else value
+            case None if (inner := _anchored(value, folder)) is not value and inner != value:
+                changes[name] = inner
+    return section.model_copy(update=changes) if changes else section
+
+
+def _is_local(model: str, folder: Path) -> bool:
+    """Whether a model's name is a path relative to the config's folder."""
+    return model.startswith(("./", "../")) or (not model.startswith(PACKAGE) and _is_there(folder / model))
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long for a path, or a NUL character in it: a name of another kind
+        return False

