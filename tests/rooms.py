@@ -7,6 +7,7 @@ functions and those for the type checker count as well.
 from __future__ import annotations
 
 import ast
+import graphlib
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -95,22 +96,18 @@ def _stage(module: str) -> str | None:
     return name[0] if module.startswith(f"{STAGES}.") and name[1] else None
 
 
-def circle(found: Imports) -> list[str]:
-    """Modules that import each other in a circle, the first one again at the end; empty if there is none."""
-    done: set[str] = set()
-
-    def search(module: str, way: list[str]) -> list[str]:
-        if module in way:
-            return [*way[way.index(module) :], module]
-        if module in done:
-            return []
-        for target in sorted(found[module]):
-            if ring := search(target, [*way, module]):
-                return ring
-        done.add(module)
-        return []
-
-    return next((ring for module in sorted(found) if (ring := search(module, []))), [])
+def circles(found: Imports) -> list[list[str]]:
+    """Modules that import each other in a circle, the first one again at the end; each circle apart."""
+    left = {module: set(targets) for module, targets in found.items()}
+    rings: list[list[str]] = []
+    while True:
+        try:
+            graphlib.TopologicalSorter(left).prepare()
+        except graphlib.CycleError as error:
+            rings.append(error.args[1][::-1])
+            left[rings[-1][0]].discard(rings[-1][1])  # cut open, so that the next one is seen
+        else:
+            return rings
 
 
 def arrows(found: Imports, folders: bool = True) -> set[tuple[str, str]]:
@@ -126,12 +123,14 @@ def main(root: Path) -> None:
     for module in found:
         sizes[room_of(module) or module] += 1
     for room in sorted(sizes, key=lambda name: (ROOMS.index(name) if name in ROOMS else len(ROOMS), name)):
-        below = sorted({b for a, b in arrows(found) if a == room}, key=lambda b: ROOMS.index(b) if b in ROOMS else 99)
+        below = sorted(
+            {b for a, b in arrows(found) if a == room}, key=lambda b: ROOMS.index(b) if b in ROOMS else 99
+        )
         sys.stdout.write(f"{room}: {sizes[room]} modules; imports {', '.join(below) or 'nothing'}\n")
     sys.stdout.write(
         f"{len(found)} modules, {len(arrows(found, folders=False))} arrows between them; "
         f"{len(sizes)} rooms, {len(arrows(found))} arrows; against the order {len(against_the_order(found))}; "
-        f"between stages past their reading side {len(between_stages(found))}; circle: {circle(found) or 'none'}\n"
+        f"between stages past their reading side {len(between_stages(found))}; circles {circles(found)}\n"
     )
 
 

@@ -15,7 +15,6 @@ from models.student.flipkd_student import fused
 from pipeline.evaluation.bootstrap import Numbers
 from pipeline.evaluation.headline import SCORES
 from pipeline.evaluation.metrics import calibrate, choose_threshold, fit_calibration, fit_fusion, measure, spearman
-from pipeline.stages.export.config import ExportConfig
 
 COSINES: tuple[str, ...] = ("teacher", "encoder")
 SPLITS = ("train", "dev", "test")
@@ -90,7 +89,7 @@ def probability(decision: Decision, name: str, values: Numbers) -> Numbers:
 
 
 def evaluate(
-    scored: pl.DataFrame, decision: Decision, filtered: Path, config: ExportConfig, seed: int
+    scored: pl.DataFrame, decision: Decision, filtered: Path, *, bootstrap: int, bins: int, seed: int
 ) -> dict[str, Any]:
     """The measured part of `metrics.json`: `splits`, `thresholds`, `calibration`, `fusion`, `alignment`, `counts`.
 
@@ -101,6 +100,7 @@ def evaluate(
     Args:
         scored: dev and test pairs with all `SCORES`.
         filtered: `filtered.parquet`, for the counts.
+        bootstrap: resamples behind each interval. bins: of the expected calibration error.
     """
     splits: dict[str, Any] = {}
     counts = _counts(filtered)
@@ -112,8 +112,8 @@ def evaluate(
             scores,
             {name: probability(decision, name, scores[name]) for name in SCORES},
             decision.thresholds,
-            bootstrap=config.bootstrap,
-            bins=config.ece_bins,
+            bootstrap=bootstrap,
+            bins=bins,
             seed=seed,
         )
         for name in SCORES:

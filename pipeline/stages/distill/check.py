@@ -10,7 +10,7 @@ from data.errors import FlipkdError
 from models.loading.names import FoundModel, find_model
 from models.loading.weights import code_refused, wants_code
 from models.student.flipkd_student import PairPrompt
-from pipeline.config.config import DistillConfig
+from pipeline.stages.distill.config import DistillConfig
 from pipeline.store.disk import disk_problem
 from pipeline.store.store import Store
 

@@ -24,8 +24,8 @@ from models.student.checkpoint import load_checkpoint, save_checkpoint, seed_eve
 from models.student.frozen import Activations
 from models.student.grad_cache import backward_in_parts, forward_in_parts, parts
 from models.student.student import Batch, Student
-from pipeline.config.config import DistillConfig
 from pipeline.stages.distill.activations import make_batch
+from pipeline.stages.distill.config import DistillConfig
 from pipeline.stages.distill.objective import pair_terms, shares, text_terms
 from pipeline.stages.distill.pair_data import PairData
 from pipeline.stages.distill.schedule import plan_work, rate_share, steps

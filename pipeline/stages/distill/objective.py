@@ -23,7 +23,7 @@ from models.objectives.kdmcse import kdmcse_loss
 from models.objectives.margin import margin_loss
 from models.objectives.mse import mse_loss
 from models.objectives.screen import screen, unscreened
-from pipeline.config.config import DistillConfig
+from pipeline.stages.distill.config import DistillConfig
 from pipeline.stages.distill.pair_data import PairData
 
 BALANCE_STEPS = 50

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from models.student.batching import length_batches, token_budget_batches
-from pipeline.config.config import DistillConfig
+from pipeline.stages.distill.config import DistillConfig
 from pipeline.stages.distill.objective import weights
 from pipeline.stages.distill.pair_data import PairData
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config.config import DistillConfig
+from pipeline.stages.distill.config import DistillConfig
 from pipeline.stages.distill.pair_data import PairData
 
 # Keys that the steps on texts never read. Whatever is not named here parts the variants; that is the safe side.

@@ -58,7 +58,14 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
     artifacts = {stage: folder.name for stage, folder in inputs.items()} | {"export": context.final.name}
     schema = with_metadata(PREDICTIONS, {"artifacts": artifacts, **decision.for_student()})
     write_table(predictions.to_arrow(), out / "predictions.parquet", schema)
-    metrics = evaluate(predictions, decision, inputs["filter"] / "filtered.parquet", config, context.seed)
+    metrics = evaluate(
+        predictions,
+        decision,
+        inputs["filter"] / "filtered.parquet",
+        bootstrap=config.bootstrap,
+        bins=config.ece_bins,
+        seed=context.seed,
+    )
     metrics["durations"] = {stage: manifest.duration_seconds for stage, manifest in manifests.items()}
     metrics["artifacts"] = artifacts
     text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False)

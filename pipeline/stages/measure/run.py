@@ -41,7 +41,14 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
     )
     decision, predictions = decide(predictions)
     write_table(predictions.to_arrow(), out / "predictions.parquet", PREDICTIONS)
-    metrics = evaluate(predictions, decision, inputs["filter"] / "filtered.parquet", config, context.seed)
+    metrics = evaluate(
+        predictions,
+        decision,
+        inputs["filter"] / "filtered.parquet",
+        bootstrap=config.bootstrap,
+        bins=config.ece_bins,
+        seed=context.seed,
+    )
     text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False)
     (out / "metrics.json").write_text(text + "\n", encoding="utf-8")
     if torch.cuda.is_available():
