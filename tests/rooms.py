@@ -1,4 +1,4 @@
-"""The rooms of the code, in order, and what the imports between them are. `python -m tests.rooms` prints the counts.
+"""The rooms of the code, in order, and the imports between them. `python -m tests.rooms` prints the counts.
 
 A room is a folder. It may import rooms that stand below it in `ROOMS`, and no room above it; imports inside of
 functions and those for the type checker count as well.
@@ -55,12 +55,11 @@ def _imported(path: Path, files: Mapping[str, Path]) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in files)
-        elif isinstance(node, ast.ImportFrom) and node.module in files:
-            inner = [f"{node.module}.{alias.name}" for alias in node.names]
-            modules = [name for name in inner if name in files]
-            yield from modules
-            if len(modules) < len(inner):
-                yield node.module
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                if inner in files or node.module in files:
+                    yield inner if inner in files else node.module
 
 
 def room_of(module: str) -> str | None:
