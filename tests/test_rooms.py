@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.checkout import ROOT
 from tests.rooms import ROOMS, against_the_order, between_stages, circles, imports, room_of
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")

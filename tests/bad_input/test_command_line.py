@@ -13,8 +13,8 @@ import yaml
 
 from tests.bad_input.corpus import Case, cases
 from tests.bad_input.run import MOST_SECONDS
+from tests.checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 CHOSEN = (
     "columns, csv: no label",
     "containers, csv: zip",

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import csv
 from collections import Counter, defaultdict
-from pathlib import Path
 
 import pytest
 
 from data.texts import fold
-
-SAMPLE = Path(__file__).resolve().parents[2] / "data/sample/faq.csv"
+from tests.checkout import SAMPLE
 
 
 @pytest.fixture(scope="module")

@@ -29,9 +29,9 @@ from pipeline.config.location import store_of
 from pipeline.runner.plan import plan
 from pipeline.stages.registry import STAGES
 from pipeline.store.manifest import Manifest
+from tests.checkout import ROOT as CHECKOUT
 from tests.tiny import tiny_config
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 SILENCE = 45  # seconds; above the 30 s between two heartbeats
 PATIENCE = 180  # seconds; on a quiet machine nothing here takes more than 20
 DEPLOYMENTS = ["nightly", *STAGES]

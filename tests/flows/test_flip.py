@@ -16,6 +16,7 @@ from pipeline.config.location import store_of
 from pipeline.runner.plan import plan
 from pipeline.stages.registry import STAGES
 from pipeline.store.store import PREFECT_RECORD
+from tests.checkout import ROOT
 from tests.tiny import tiny_config
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -210,7 +211,7 @@ def test_it_is_a_deployment_entrypoint_whose_form_knows_the_ranges() -> None:
     from prefect.flows import load_flow_from_entrypoint
     from prefect.utilities.callables import parameter_schema
 
-    entrypoint = Path(__file__).resolve().parents[2] / "flows" / "flip.py"
+    entrypoint = ROOT / "flows" / "flip.py"
     schema = parameter_schema(load_flow_from_entrypoint(f"{entrypoint}:flip")).model_dump()
     assert list(schema["properties"]) == ["config", "until", "refresh"]
     rank = schema["definitions"]["LoraSettings"]["properties"]["rank"]

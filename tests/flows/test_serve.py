@@ -11,8 +11,7 @@ from filelock import FileLock
 
 from data.errors import FlipkdError
 from pipeline.stages.registry import STAGES
-
-CHECKOUT = Path(__file__).resolve().parents[2]
+from tests.checkout import ROOT as CHECKOUT
 
 
 def test_the_port_is_taken() -> None:

@@ -20,6 +20,7 @@ from signal import SIGKILL, SIGTERM
 
 import flows  # noqa: F401  # before anything imports Prefect
 from pipeline.contract.stage_names import StageName
+from tests.checkout import ROOT
 from tests.kills.harness import (
     ALL,
     Harness,
@@ -32,7 +33,6 @@ from tests.kills.harness import (
 )
 from tests.kills.moments import MOMENTS
 
-ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 3.0  # seconds after a stage's beginning; most of export is the wait for its clean process
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.config.config import Config
+from tests.checkout import ROOT
 from tests.kills.harness import Harness, forkserver, small_config
 
 
@@ -17,7 +18,7 @@ def url(prefect_server: None) -> Iterator[str]:
     """Of the tests' Prefect server, with the process that runs are forked from."""
     from prefect.settings import PREFECT_API_URL
 
-    with forkserver(Path(__file__).resolve().parents[2]):
+    with forkserver(ROOT):
         yield str(PREFECT_API_URL.value())
 
 

@@ -10,7 +10,8 @@ import json
 import os
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.checkout import ROOT
+
 HOOK = """
 import json, os, sys
 

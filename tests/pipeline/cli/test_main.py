@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 
 import pipeline.cli.main
 from pipeline.cli.main import app
+from tests.checkout import ROOT
 from tests.tiny import tiny_config
 
-ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "transformers", "prefect", "polars", "pydantic", "numpy", "sentence_transformers")
 
 

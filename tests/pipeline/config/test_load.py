@@ -12,6 +12,7 @@ from pipeline.comparison.config import all_jobs, load_comparison
 from pipeline.config.load import load_config, trial
 from pipeline.config.location import store_of
 from pipeline.stages.prepare.config import PairsFile
+from tests.checkout import ROOT
 
 GOOD = "prepare: {inputs: [{kind: pairs, path: pairs.csv}]}\n"
 
@@ -191,7 +192,7 @@ def test_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert store_of(load_config(path, ["store=mine"])).root == tmp_path / "mine"
 
 
-@pytest.mark.parametrize("path", sorted((Path(__file__).resolve().parents[2] / "benchmarks").glob("*.yaml")))
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.yaml")))
 def test_the_configs_of_the_benchmarks_load(path: Path) -> None:
     if "datasets" in yaml.safe_load(path.read_text("utf-8")):
         asked = load_comparison(path)

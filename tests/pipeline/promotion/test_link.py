@@ -28,9 +28,8 @@ from pipeline.promotion.link import (
     roll_back,
 )
 from pipeline.store.store import Store
+from tests.checkout import ROOT
 from tests.students import add_artifact
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from safetensors import SafetensorError
 from data.errors import FlipkdError
 from pipeline.store.disk import disk_problem, make_folder, make_output, replace_file, size_of, sweep, take_room
 from pipeline.store.lock import StoreLock
+from tests.checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 MOUNT = ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
 
 

@@ -25,9 +25,7 @@ from pipeline.stages.prepare.config import PrepareConfig
 from pipeline.stages.prepare.inputs import check_inputs
 from pipeline.stages.prepare.run import prepare, run
 from pipeline.store.store import Store
-
-REAL_DATA = Path(__file__).resolve().parents[2].parent / "shared/data"
-SAMPLE = Path(__file__).resolve().parents[2] / "data/sample/faq.csv"
+from tests.checkout import REAL_DATA, SAMPLE
 
 
 def encoder(texts: Sequence[str]) -> np.ndarray:

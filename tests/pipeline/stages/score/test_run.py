@@ -23,6 +23,7 @@ from pipeline.stages.score.config import ScoreConfig
 from pipeline.stages.score.run import distinct_texts, run
 from pipeline.stages.teach import run as teach_stage
 from pipeline.stages.teach.config import TeachConfig
+from pipeline.store.store import Store
 from tests.teacher_half import context, untuned, word_pairs, write_pairs
 from tests.tiny import tiny_teacher
 
@@ -207,7 +208,7 @@ def test_no_pairs(scored: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
 def _night(folder: Path, store: Path, pairs: Path, teach: Path, **settings: Any) -> dict[str, Any]:
     (folder / "out").mkdir(parents=True)
     inputs = {"prepare": pairs, "teach": teach}
-    where = dataclasses.replace(context(folder), embeddings=store / "embeddings")
+    where = dataclasses.replace(context(folder), store=Store(store))
     return run(ScoreConfig.model_validate(settings), inputs, folder / "out", where)
 
 

@@ -27,6 +27,7 @@ from pipeline.stages.score.run import run as score
 from pipeline.stages.teach.artifact import taught
 from pipeline.stages.teach.config import TeachConfig
 from pipeline.stages.teach.run import run
+from pipeline.store.store import Store
 from tests.teacher_half import context, word_pairs, write_pairs
 from tests.tiny import tiny_config, tiny_teacher
 
@@ -165,12 +166,12 @@ def test_the_file_says_which_teachers_and_their_vectors_are_kept_apart(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _teach(folder, tmp_path, tune=False)
-    first, scores, _ = _score(folder, tmp_path, embeddings=tmp_path / "store")
+    first, scores, _ = _score(folder, tmp_path, store=Store(tmp_path / "store"))
     assert first["texts_embedded"] == first["texts"]
     about = read_metadata(tmp_path / "score" / "scores.parquet")["teacher"]
     assert isinstance(about, dict)
     assert (about["dimension"], [each["dimension"] for each in about["teachers"]]) == (48, [32, 16])
-    assert len(list((tmp_path / "store").iterdir())) == 2
+    assert len(list((tmp_path / "store" / "embeddings").iterdir())) == 2
 
     again = tmp_path / "again"
     shutil.copytree(tmp_path / "teach", again / "teach")
@@ -179,7 +180,7 @@ def test_the_file_says_which_teachers_and_their_vectors_are_kept_apart(
     monkeypatch.setattr(
         SentenceTransformer, "encode", lambda self, t, **how: seen.extend(t) or plain(self, t, **how)
     )
-    second, same, _ = _score(folder, again, embeddings=tmp_path / "store")
+    second, same, _ = _score(folder, again, store=Store(tmp_path / "store"))
     assert (second["texts_reused"], seen) == (second["texts"], [])
     pd.testing.assert_frame_equal(same, scores)
 

