@@ -16,8 +16,9 @@ for _name in ("data", "flows", "models"):
     _places = [Path(place).resolve() for place in (_spec.submodule_search_locations or [])] if _spec else []
     _own = Path(__file__).resolve().parents[1] / _name
     if _own not in _places:
+        _there = _places[0] if _places else "a module or not there"
         raise ImportError(
-            f"`{_name}` is {_places[0] if _places else 'a module or not there'}, not flipkd's own ({_own}): flipkd is "
-            "an application with an environment of its own. Install it apart (uv tool install, pipx, or make in a "
+            f"`{_name}` is {_there}, not flipkd's own ({_own}): flipkd is an application with an environment of its "
+            "own. Install it apart (uv tool install, pipx, or make in a "
             f"checkout), and from Python run it outside of folders that hold a `{_name}` (or with python -P)"
         )
