@@ -18,7 +18,7 @@ for _name in ("data", "flows", "models"):
     if _own not in _places:
         _there = _places[0] if _places else "a module or not there"
         raise ImportError(
-            f"`{_name}` is {_there}, not flipkd's own ({_own}): flipkd is an application with an environment of "
-            "its own. Install it apart (uv tool install, pipx, or make in a checkout), and from Python run it outside "
-            f"of folders that hold a `{_name}` (or with python -P)"
+            f"`{_name}` is {_there}, not flipkd's own ({_own}): flipkd is an application with an environment "
+            "of its own. Install it apart (uv tool install, pipx, or make in a checkout), and from Python run it "
+            f"outside of folders that hold a `{_name}` (or with python -P)"
         )
