@@ -76,6 +76,7 @@ def train_job(job: Job, write: bool = True) -> dict[str, Any]:
         # A baseline never reads texts alone.
         all_texts=config.texts == "train" and config.objective == "flip",
     )
+    steps(data, config, config.processes, job.seed)  # before hours of work: too few batches are an error
     with matrix_precision(config.precision) as precision:
         log.info(
             "distill: %d pairs, %s, %d sites, matrix products in %s",

@@ -313,3 +313,10 @@ def test_large_similarity_losses_leave_the_answers_steps_alone(base: Path, tmp_p
         train_job(job(tmp_path / name, base, **apart, weights=weights))
         found[name] = training_log(tmp_path / name)["ce"].to_numpy()
     np.testing.assert_allclose(found["with"], found["without"], atol=1e-5)
+
+
+def test_more_processes_than_batches_can_serve_are_refused_before_any_work(base: Path, tmp_path: Path) -> None:
+    too_many = job(tmp_path, base, processes=8, batch_pairs=64)
+    with pytest.raises(FlipkdError, match=r"distill\.processes is 8, and an epoch has 3 batches of pairs"):
+        train_job(too_many)
+    assert not (tmp_path / "activations").exists()
