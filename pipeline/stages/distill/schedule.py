@@ -98,7 +98,7 @@ def _batches(data: PairData, config: DistillConfig, kind: str, seed: int, epoch:
     if kind == "texts":
         return length_batches([len(text) for text in data.texts], config.batch_texts, seed, epoch)
     if config.batch_tokens is not None:
-        tokens = [2 * (data.around + length) for length in data.lengths()]  # two prompts
+        tokens = [2 * (data.prompt_overhead + length) for length in data.lengths()]  # two prompts
         return token_budget_batches(tokens, config.batch_tokens, seed, epoch)
     return length_batches(data.lengths(), config.batch_pairs, seed, epoch)
 

@@ -14,7 +14,7 @@ from pipeline.config.config import DistillConfig
 from pipeline.stages.distill.pair_data import PairData
 from pipeline.stages.distill.schedule import Work, linear_schedule, plan_work, rate_share, steps
 
-PAIRS, AROUND = 300, 11
+PAIRS, OVERHEAD = 300, 11
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def data() -> PairData:
     texts = [[7] * n for n in random.gamma(2, 15, 200).astype(int) + 1]
     first, second = random.integers(200, size=(2, PAIRS))
     vectors = np.ones((200, 2), np.float32)
-    return PairData(first, second, random.integers(2, size=PAIRS), texts, vectors, around=AROUND)
+    return PairData(first, second, random.integers(2, size=PAIRS), texts, vectors, prompt_overhead=OVERHEAD)
 
 
 def config(**changes: Any) -> DistillConfig:
@@ -32,7 +32,7 @@ def config(**changes: Any) -> DistillConfig:
 
 def prompts(data: PairData, rows: np.ndarray) -> np.ndarray:
     """Real tokens of each pair's prompts, one for each order."""
-    return np.array([AROUND + len(data.texts[data.first[i]]) + len(data.texts[data.second[i]]) for i in rows])
+    return np.array([OVERHEAD + len(data.texts[data.first[i]]) + len(data.texts[data.second[i]]) for i in rows])
 
 
 def plain(work: list[Work]) -> list[tuple[str, float, list[int]]]:
