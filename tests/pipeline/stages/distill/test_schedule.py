@@ -90,6 +90,13 @@ def test_every_process_takes_as_many_steps(data: PairData, epochs: float, proces
         assert epochs - 0.01 <= each[0][-1].epoch < epochs + 1 / rounds + 0.01
 
 
+def test_linear_schedule_rises_then_falls_to_zero():
+    shares = [linear_schedule(step, 3, 10) for step in range(11)]
+    assert shares[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert shares[10] == 0
+    assert all(a > b for a, b in itertools.pairwise(shares[3:]))
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

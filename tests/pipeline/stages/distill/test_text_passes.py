@@ -15,15 +15,9 @@ from pipeline.stages.distill import loop as training
 from pipeline.stages.distill.activations import make_batch
 from pipeline.stages.distill.job import train_job
 from pipeline.stages.distill.processes import JOB, train_on_processes
-from tests.pipeline.stages.distill.test_run import adapter, job, training_log
-from tests.tiny import tiny_student
+from tests.pipeline.stages.distill.jobs import adapter, job, training_log
 
 NO_MCL = {"weights": {"mcl": 0}}
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_student(tmp_path_factory.mktemp("models") / "student")
 
 
 @pytest.fixture
