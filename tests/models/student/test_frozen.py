@@ -11,7 +11,6 @@ import torch
 from torch import nn
 from transformers import AutoTokenizer, GPT2LMHeadModel, OPTForCausalLM
 
-from models.student.batching import token_batches
 from models.student.flipkd_student import PairPrompt
 from models.student.frozen import Activations, beginning_at, read_activations, write_activations
 from models.student.student import Batch, Student, StudentSpec, build_student, load_base, pair_batch, text_batch
@@ -192,14 +191,6 @@ def test_a_folder_is_whole_or_absent(base: Path, tmp_path: Path, monkeypatch: py
     with pytest.raises(OSError, match="no space"):
         kept_of(student, tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
-
-
-def test_batches_hold_every_item_once_within_the_budget() -> None:
-    lengths = [5, 1, 9, 3, 30, 2, 2, 8]
-    batches = list(token_batches(lengths, 20))
-    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
-    assert all(len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= 20 for batch in batches)
-    assert [4] in batches  # one that is longer than the budget stands alone
 
 
 def test_hidden_states_as_the_vector_are_kept_too(base: Path, tmp_path: Path) -> None:

@@ -18,9 +18,8 @@ from transformers import AutoModelForCausalLM
 from pipeline.contract.stage import Context
 from pipeline.stages.distill.artifact import distilled_student, read_adapter, score_as_trained, untrained
 from pipeline.stages.distill.job import Job, train_job
-from pipeline.store.manifest import Manifest, sealed
 from pipeline.store.store import Store
-from tests.pipeline.stages.distill.jobs import job, probability_of_yes
+from tests.pipeline.stages.distill.jobs import job, probability_of_yes, write_manifest
 from tests.tiny import tiny_student
 
 KEPT: dict[str, Any] = {"lora": {"rank": 4, "alpha": 8, "last_layers": 1}}
@@ -37,11 +36,7 @@ def distilled(folder: Path, base: Path, changes: dict[str, Any]) -> tuple[Job, C
     """A short training whose `out` is an artifact, and a context to read it in."""
     asked = job(folder, base, epochs=1, text_epochs=1, learning_rate=0.02, **changes)
     summary = train_job(asked)
-    nothing: dict[str, Any] = {"inputs": {}, "files": {}, "packages": {}, "machine": {}}
-    about = {"stage": "distill", "stage_version": 2, "key": "k", "seed": 5, "started": "", "duration_seconds": 0.0}
-    config = asked.config.model_dump(mode="json", exclude={"model"})
-    manifest = Manifest.model_validate(nothing | about | {"config": config, "summary": summary})
-    (asked.out / "manifest.json").write_text(sealed(manifest), "utf-8")
+    write_manifest(asked.out, "distill", asked.config.model_dump(mode="json", exclude={"model"}), summary)
     return asked, Context(0, Path(), Path(), Store(folder / "store"), {"distill.model": str(base)})
 
 

@@ -22,7 +22,7 @@ NO_MCL = {"weights": {"mcl": 0}}
 
 @pytest.fixture
 def kinds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What each batch was made of, as training asks for it; `dev` batches count as pairs."""
+    """What each batch of a step was made of."""
     asked: list[str] = []
 
     def remembered(student: Any, data: Any, kind: str, *rest: Any) -> Any:
