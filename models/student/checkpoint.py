@@ -17,6 +17,7 @@ from torch import Tensor
 from models.student.student import Student
 
 log = logging.getLogger("flipkd.distill")
+PROGRESS = "progress"
 
 
 def save_checkpoint(
@@ -41,8 +42,10 @@ def save_checkpoint(
     tensors["random/torch"] = torch.get_rng_state()
     for device in range(torch.cuda.device_count()):
         tensors[f"random/cuda{device}"] = torch.cuda.get_rng_state(device)
+    # As a tensor: safetensors reads no header above 100 MB, and the log of a long run is longer.
+    tensors[PROGRESS] = torch.frombuffer(bytearray(json.dumps(progress), "utf-8"), dtype=torch.uint8)
     temporary = path.with_suffix(".writing")
-    save_file(tensors, temporary, metadata={"progress": json.dumps(progress)})
+    save_file(tensors, temporary)
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
@@ -60,8 +63,10 @@ def load_checkpoint(
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            progress = json.loads(file.metadata()["progress"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dictionary
+            # Earlier versions wrote it into the header.
+            written = tensors[PROGRESS].numpy().tobytes() if PROGRESS in tensors else file.metadata()[PROGRESS]
+            progress = json.loads(written)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         log.warning("distill: the checkpoint %s cannot be read (%s): beginning anew", path, error)
         return None

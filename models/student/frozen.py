@@ -13,7 +13,6 @@ The files are .npy arrays, memory-mapped: a training set need not fit into memor
 
 from __future__ import annotations
 
-import copy
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -43,7 +42,7 @@ class Activations:
         hidden: (tokens, width), float32: the prompts' hidden states at the cut, one prompt after the other; first
             the pairs in order (a, b), then in order (b, a), then each text that stands in no pair, alone. None
             where nothing lies below the cut.
-        starts: where each prompt begins in `hidden`, (2 pairs + loose texts + 1,).
+        starts: where each prompt begins in `hidden`, (2 pairs + unpaired texts + 1,).
     """
 
     columns: dict[str, slice]
@@ -72,30 +71,37 @@ class Activations:
         return out
 
 
-class Skip(nn.Module):
-    """Stands for a block whose work is done already."""
-
-    def forward(self, hidden_states: Tensor, *_args: Any, **_kwargs: Any) -> Tensor:
-        return hidden_states
-
-
 def blocks_path(site: str) -> str:
     """Where the numbered blocks of a model hang: `model.layers` for `model.layers.3.self_attn.q_proj`."""
     return site[: site.index(f".{layer_number(site)}.")]
 
 
-def upper_blocks(lm: Any, path: str, cut: int) -> Any:
-    """The causal LM's trunk with its first `cut` blocks left out; shares all weights with it.
+class _Given(nn.Module):
+    """Stands for a block whose work is done already."""
 
-    Call it with `inputs_embeds`, the hidden states at the cut. Block numbers stay as they are, so that models
-    whose blocks differ by their number (sliding attention, say) work too.
+    def __init__(self, hidden: Tensor):
+        super().__init__()
+        self.hidden = hidden
+
+    def forward(self, *_args: Any, **_kwargs: Any) -> Tensor:
+        return self.hidden
+
+
+@contextmanager
+def beginning_at(blocks: nn.ModuleList, cut: int, hidden: Tensor) -> Iterator[None]:
+    """Forward passes inside it begin at block `cut`, with these hidden states in place of what lies below.
+
+    The blocks keep their places, for models whose blocks differ by their number (sliding attention, say). What
+    such a model does to its embeddings before the first block (positions, a scale) goes nowhere.
     """
-    trunk = copy.copy(lm.base_model)
-    trunk._modules = dict(trunk._modules)
-    name = path.removeprefix(f"{lm.base_model_prefix}.")
-    blocks = trunk.get_submodule(name)
-    setattr(trunk, name, nn.ModuleList([*(Skip() for _ in range(cut)), *list(blocks)[cut:]]))
-    return trunk
+    below = list(blocks[:cut])
+    for number in range(cut):
+        blocks[number] = _Given(hidden)
+    try:
+        yield
+    finally:
+        for number, block in enumerate(below):
+            blocks[number] = block
 
 
 @torch.inference_mode()
@@ -138,8 +144,8 @@ def write_activations(
     if sites:
         _write_pooled(lm, prompt, sites, pooling, texts, temporary / POOLED, batch_tokens, advance)
     pairs = [*zip(first, second, strict=True), *zip(second, first, strict=True)]
-    loose = [texts[i] for i in loose_texts(len(texts), first, second)]
-    prompts = [*(prompt.pair(texts[a], texts[b]) for a, b in pairs), *map(prompt.alone, loose)]
+    unpaired = [texts[i] for i in unpaired_texts(len(texts), first, second)]
+    prompts = [*(prompt.pair(texts[a], texts[b]) for a, b in pairs), *map(prompt.alone, unpaired)]
     starts = np.concatenate([[0], np.cumsum([len(ids) for ids in prompts])]).astype(np.int64)
     np.save(temporary / STARTS, starts, allow_pickle=False)
     if keep_hidden and cut > 0:
@@ -148,7 +154,7 @@ def write_activations(
     temporary.replace(folder)
 
 
-def loose_texts(count: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def unpaired_texts(count: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Of so many texts the rows of those that stand in no pair, in order: that of their prompts."""
     return np.setdiff1d(np.arange(count), np.concatenate([first, second]))
 
@@ -166,7 +172,7 @@ def _write_pooled(
     batch_tokens: int,
     advance: Advance,
 ) -> None:
-    widths = [lm.get_submodule(site).weight.shape[1] for site in sites]
+    widths = _input_widths(lm, sites)
     pooled = create_array(path, (len(texts), sum(widths)))
     alone = [prompt.alone(text) for text in texts]
     with _inputs(lm, sites) as seen:
@@ -210,7 +216,7 @@ def _forward(lm: Any, prompt: PairPrompt, prompts: Sequence[list[int]], advance:
 
 def read_activations(lm: Any, sites: Sequence[str], folder: Path) -> Activations:
     """What `write_activations` kept, memory-mapped; `sites` as there."""
-    ends = np.cumsum([lm.get_submodule(site).weight.shape[1] for site in sites]).tolist()
+    ends = np.cumsum(_input_widths(lm, sites)).tolist()
     columns = {site: slice(begin, end) for site, begin, end in zip(sites, [0, *ends], ends, strict=False)}
 
     def load(name: str) -> np.ndarray | None:
@@ -218,6 +224,11 @@ def read_activations(lm: Any, sites: Sequence[str], folder: Path) -> Activations
         return np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
 
     return Activations(columns, load(POOLED), load(HIDDEN), np.load(folder / STARTS, allow_pickle=False))
+
+
+def _input_widths(lm: Any, sites: Sequence[str]) -> list[int]:
+    """By A, (rank, width): the layer's own weight lies the other way round in GPT-2."""
+    return [lm.get_submodule(site).lora_A["default"].weight.shape[1] for site in sites]
 
 
 class _Reached(Exception):  # no error: the rest of the forward pass is not needed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from models.loading.soundness import check_loading, check_numbers
 from models.loading.weights import SAFE
 from models.runtime.quiet import quiet
 from models.student.flipkd_student import QUERIES, PairPrompt, answer_logits, pooled, pooling_weights
-from models.student.frozen import blocks_path, upper_blocks
+from models.student.frozen import beginning_at, blocks_path
 from models.student.lora_linear import LeanLinear
 from models.student.sites import adapted_layers, layer_number, linear_layers, select_sites
 
@@ -88,7 +89,8 @@ class Student(nn.Module):
 
     Attributes:
         blocks: where the numbered blocks hang.
-        apart: set by who trains; then no gradient of z goes through any site: it trains A alone.
+        similarity_trains_encoder_alone: set by who trains; then no gradient of z goes through a site into what
+            is below it: the similarity losses train A of the sites, and nothing else.
         cut: the first block that learns; what is below it never changes (`models.student.frozen`).
         queries: of attention pooling, one for each site, (sites, rank), or (1, width) for hidden states; None
             with any other. At 0, as they begin, attention is the mean.
@@ -111,13 +113,12 @@ class Student(nn.Module):
         self.prompt = prompt
         self.pooling = pooling
         self.read = read
-        self.apart = False
+        self.similarity_trains_encoder_alone = False
         self._captured: dict[str, Tensor] = {}
         base = lm.get_base_model()
         learning = [n for n, m in base.named_modules() if hasattr(m, "lora_B") and n not in read_only]
         self.cut = min(map(layer_number, learning))
         self.blocks = blocks_path(learning[0])
-        self._upper = [upper_blocks(base, self.blocks, self.cut)]  # in a list: no module of its own
         for site in self.sites:
             layer = base.get_submodule(site)
             layer.lora_A["default"].register_forward_hook(self._keep(site, site in read_only))
@@ -132,7 +133,11 @@ class Student(nn.Module):
 
     def _keep(self, site: str, read_only: bool):
         def hook(module: Any, args: Any, output: Tensor) -> Tensor:
-            self._captured[site] = functional.linear(args[0].detach(), module.weight) if self.apart else output
+            self._captured[site] = (
+                functional.linear(args[0].detach(), module.weight)
+                if self.similarity_trains_encoder_alone
+                else output
+            )
             return output.detach() if read_only else output
 
         return hook
@@ -145,12 +150,13 @@ class Student(nn.Module):
             the answers' logits, (prompts, 2), which mean nothing for a batch of texts.
         """
         base = self.lm.get_base_model()
-        if batch.hidden is None:
-            trunk, given = base.base_model, {"input_ids": batch.ids}
-        else:
-            dtype = base.get_input_embeddings().weight.dtype
-            trunk, given = self._upper[0], {"inputs_embeds": batch.hidden.to(dtype)}
-        hidden = trunk(**given, attention_mask=batch.mask, use_cache=False).last_hidden_state
+        below: AbstractContextManager[None] = nullcontext()
+        if batch.hidden is not None:
+            kept = batch.hidden.to(base.get_input_embeddings().weight.dtype)
+            below = beginning_at(base.get_submodule(self.blocks), self.cut, kept)
+        with below:
+            trunk = base.base_model
+            hidden = trunk(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).last_hidden_state
         return self._pooled(batch, hidden), answer_logits(base, hidden, batch.mask, self.prompt.answers)
 
     def _pooled(self, batch: Batch, hidden: Tensor) -> Tensor:
@@ -176,7 +182,7 @@ class Student(nn.Module):
         return [base.get_submodule(site).lora_A["default"].weight for site in self.sites]
 
     @property
-    def skips(self) -> bool:
+    def may_begin_at_cut(self) -> bool:
         """Whether a batch may begin at the cut: all that it misses below can be kept.
 
         Sites below it are kept pooled, which attention cannot use: its queries move.
@@ -210,10 +216,10 @@ def divided(adapter: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Te
 
 def restored(folder: Path) -> dict[str, Tensor]:
     """What `Student.load_adapter` takes, from an artifact of `distill`."""
-    found = load_file(folder / "adapter" / "adapter_model.safetensors")
+    adapter = load_file(folder / "adapter" / "adapter_model.safetensors")
     if (folder / QUERIES).exists():
-        found |= {f"{QUERY}{name}": value for name, value in load_file(folder / QUERIES).items()}
-    return found
+        adapter |= {f"{QUERY}{name}": value for name, value in load_file(folder / QUERIES).items()}
+    return adapter
 
 
 def build_student(lm: Any, tokenizer: Any, spec: StudentSpec) -> Student:
@@ -259,9 +265,9 @@ def load_base(folder: Path, *, trust_remote_code: bool = False, dtype: str = "fl
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, **trusted, **attention, **SAFE, **loading
         )
-        lm, told = loaded
+        lm, report = loaded
         try:
-            check_loading(told)
+            check_loading(report)
             check_numbers(lm)
         except ValueError as error:
             raise FlipkdError(f"distill.model: {folder} cannot be used as a student: {error}") from None

@@ -101,7 +101,7 @@ SPECIFIC: dict[StageName, list[Moment]] = {
                "work/distill/*/*writing", call=2),
         Moment("distill", "before a checkpoint's rename", "os:replace", where=CHECKPOINT, call=2),
         Moment("distill", "after a checkpoint's rename", "os:replace", "after", where=CHECKPOINT, call=3),
-        Moment("distill", "adapter there, no log", "pipeline.stages.distill.run:write_table"),
+        Moment("distill", "adapter there, no log", "pipeline.stages.distill.job:write_table"),
         Moment("distill", "log without its footer", TABLE, "after"),
     ],
     "export": [

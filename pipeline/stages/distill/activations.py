@@ -29,7 +29,8 @@ def keep_activations(
 
     Args:
         root: folder of all kept activations. identity: what decides the numbers besides the student's reading and
-            the token ids: the base, its precision. hidden: keep the prompts' hidden states too; then it `skips`.
+            the token ids: the base, its precision. hidden: keep the prompts' hidden states too; the
+            student then `may_begin_at_cut`.
     """
     base = student.lm.get_base_model()
     tokens = hashlib.sha256(json.dumps(data.texts).encode())
@@ -53,7 +54,7 @@ def keep_activations(
             total = sum(map(len, map(prompt.alone, data.texts)))
             if hidden and student.cut:
                 total += 2 * (sum(data.lengths()) + len(prompt.pair([], [])) * len(data.first))
-                total += sum(len(prompt.alone(data.texts[i])) for i in data.loose)
+                total += sum(len(prompt.alone(data.texts[i])) for i in data.unpaired)
             with progress("activations below the adapters", total, "tokens") as advance:
                 write_activations(
                     base,

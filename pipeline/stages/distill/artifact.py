@@ -24,8 +24,8 @@ from pipeline.contract.stage import Context
 from pipeline.stages.distill.activations import keep_activations
 from pipeline.stages.distill.config import DistillConfig
 from pipeline.stages.distill.job import build
-from pipeline.stages.distill.loop import predict
 from pipeline.stages.distill.pair_data import PairData, pair_data
+from pipeline.stages.distill.score import student_scores
 from pipeline.store.manifest import read_manifest
 
 __all__ = ["PairData", "distilled_student", "pair_data", "read_adapter", "score_as_trained", "untrained"]
@@ -78,18 +78,18 @@ def score_as_trained(
     """
     manifest, name = read_manifest(distilled), context.names["distill.model"]
     config = DistillConfig.model_validate(manifest.config | {"model": name})
-    found, trusted = find_model(name), config.trust_remote_code
-    base = converted(found, context.store.models, config.first_layers, trust_remote_code=trusted)
+    model, trusted = find_model(name), config.trust_remote_code
+    base = converted(model, context.store.models, config.first_layers, trust_remote_code=trusted)
     lm, tokenizer = load_base(base, trust_remote_code=trusted, dtype="float32")
     student = build(lm, tokenizer, config).to(own_device())
     data = pair_data(pairs, "label", embeddings, student.prompt)
     with matrix_precision(manifest.summary["matrix_precision"]) as precision:
-        identity = {"base": cut_identity(found, config.first_layers), "numbers": f"float32 {precision}"}
+        identity = {"base": cut_identity(model, config.first_layers), "numbers": f"float32 {precision}"}
         kept = None
-        if student.skips:
+        if student.may_begin_at_cut:
             kept = keep_activations(student, data, context.store.activations, identity, hidden=True)
         student.load_adapter(restored(distilled))
-        return predict(student, data, batch_pairs, kept)
+        return student_scores(student, data, batch_pairs, kept)
 
 
 def read_adapter(distilled: Path) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from models.student.frozen import Activations
 from models.student.student import Student, StudentSpec, build_student, divided, load_base
 from pipeline.stages.distill.activations import keep_activations
 from pipeline.stages.distill.config import DistillConfig
-from pipeline.stages.distill.loop import Training, train
+from pipeline.stages.distill.loop import State, Training, train
 from pipeline.stages.distill.objective import answer_share, weights
 from pipeline.stages.distill.pair_data import PairData, read_pairs
 from pipeline.stages.distill.schedule import steps
@@ -34,13 +34,13 @@ log = logging.getLogger("flipkd.distill")
 
 @dataclass(frozen=True)
 class Job:
-    """What one training is told.
+    """All that one training needs to know.
 
     Attributes:
         config: with its precision resolved. base: the model's folder, cut already.
         identity: of the base, for what is kept of it.
         activations, text_passes: folders of the store. filtered, embeddings: Parquet files.
-        bounds: tau_pos and tau_neg as the filter found them.
+        bounds: tau_pos and tau_neg of the filter.
         work: scratch folder. out: the folder to fill.
     """
 
@@ -76,45 +76,50 @@ def train_job(job: Job, write: bool = True) -> dict[str, Any]:
         # A baseline never reads texts alone.
         all_texts=config.texts == "train" and config.objective == "flip",
     )
+    steps(data, config, config.processes, job.seed)  # before hours of work: too few batches are an error
     with matrix_precision(config.precision) as precision:
         log.info(
             "distill: %d pairs, %s, %d sites, matrix products in %s",
             len(data.targets), config.objective, len(student.sites), precision,
         )  # fmt: skip
-        kept = _prepare_encoder(student, data, dev, job, f"{dtype} {precision}")
-        result = train(
+        kept, kept_dev = _prepare_encoder(student, data, dev, job, f"{dtype} {precision}")
+        training = Training(
             student,
             data,
             dev,
             config,
             job.bounds,
-            job.work,
-            seed=job.seed,
-            autocast=autocast,
+            job.seed,
+            autocast,
+            checkpoint=job.work / "checkpoint.safetensors",
             kept=kept,
+            kept_dev=kept_dev,
             after_texts=_after_texts(data, job, f"{dtype} {precision}"),
         )
-    summary = _summary(student, result, config, precision) | {"pairs": len(data.targets), "dtype": dtype}
+        state = train(training)
+    summary = _summary(student, state, config, precision) | {"pairs": len(data.targets), "dtype": dtype}
     if write:
-        student.load_adapter(result.adapter)
-        _write(job.out, student, result, config, dtype)
+        student.load_adapter(state.adapter)
+        _write(job.out, student, state, config, dtype)
     return summary
 
 
 def _prepare_encoder(
     student: Student, data: PairData, dev: PairData, job: Job, numbers: str
-) -> tuple[Activations, Activations] | None:
+) -> tuple[Activations, Activations] | tuple[None, None]:
     """Warm the encoder up, and return the activations of train and dev for the steps after it, where kept."""
     config = job.config
     warms = config.warm_up.epochs > 0 and "dist" in weights(config) and bool(student.sites)
-    hidden = config.keep_activations and config.lora.dropout == 0 and student.skips and bool(weights(config))
-    if config.keep_activations and student.cut > 0 and not student.skips:
+    hidden = (
+        config.keep_activations and config.lora.dropout == 0 and student.may_begin_at_cut and bool(weights(config))
+    )
+    if config.keep_activations and student.cut > 0 and not student.may_begin_at_cut:
         log.info(
             "distill: attention pooling reads sites below the adapters, so every step passes through all layers; "
             "with sites.last_layers <= lora.last_layers the lower ones would be kept"
         )
     if not warms and not hidden:
-        return None
+        return None, None
     identity = {"base": job.identity, "numbers": numbers}
     train_kept, dev_kept = (
         keep_activations(student, part, job.activations, identity, hidden=hidden) for part in (data, dev)
@@ -124,7 +129,7 @@ def _prepare_encoder(
         warm_up(student, data, train_kept, config, job.seed)
         after = encoder_auroc(student, dev, dev_kept)
         log.info("distill: the encoder's warm-up took its dev AUROC from %.3f to %.3f", before, after)
-    return (train_kept, dev_kept) if hidden else None
+    return (train_kept, dev_kept) if hidden else (None, None)
 
 
 def _after_texts(data: PairData, job: Job, numbers: str) -> Path | None:
@@ -170,7 +175,7 @@ def build(lm: Any, tokenizer: Any, config: DistillConfig) -> Student:
         raise FlipkdError(f"distill: {error}") from error
 
 
-def _write(out: Path, student: Student, result: Training, config: DistillConfig, dtype: str) -> None:
+def _write(out: Path, student: Student, state: State, config: DistillConfig, dtype: str) -> None:
     import pyarrow as pa
 
     student.lm.save_pretrained(out / "adapter", safe_serialization=True)
@@ -192,25 +197,25 @@ def _write(out: Path, student: Student, result: Training, config: DistillConfig,
     }
     (out / SETTINGS).write_text(json.dumps(settings, indent=2, ensure_ascii=False), encoding="utf-8")
     names = TRAINING_LOG.names
-    rows = [{name: row.get(name) for name in names} for row in result.rows]
+    rows = [{name: row.get(name) for name in names} for row in state.rows]
     write_table(pa.Table.from_pylist(rows, schema=TRAINING_LOG), out / "training_log.parquet", TRAINING_LOG)
 
 
-def _summary(student: Student, result: Training, config: DistillConfig, precision: str) -> dict[str, Any]:
-    measured = [row for row in result.rows if row.get("dev_decoder_auroc") is not None]
-    best = next(row for row in measured if row["step"] == result.best_step)
+def _summary(student: Student, state: State, config: DistillConfig, precision: str) -> dict[str, Any]:
+    measured = [row for row in state.rows if row.get("dev_decoder_auroc") is not None]
+    best = next(row for row in measured if row["step"] == state.best_step)
     return {
         "model": config.model,
         "objective": config.objective,
         "weights": weights(config),
-        "steps": result.step,
-        "best_step": result.best_step,
-        "steps_taken_over": result.taken_over,
+        "steps": state.step,
+        "best_step": state.best_step,
+        "steps_taken_over": state.taken_over,
         "dev_decoder_auroc": round(best["dev_decoder_auroc"], 4),
         "dev_encoder_auroc": round(best["dev_encoder_auroc"], 4),
         "trained_parameters": sum(p.numel() for p in student.parameters() if p.requires_grad),
         "sites": len(student.sites),
         "width": len(student.sites) * config.lora.rank,
         "matrix_precision": precision,
-        "tokens_per_second": round(sum(row["tokens_per_second"] for row in result.rows) / len(result.rows), 1),
+        "tokens_per_second": round(sum(row["tokens_per_second"] for row in state.rows) / len(state.rows), 1),
     }

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
@@ -28,15 +27,42 @@ from pipeline.stages.distill.activations import make_batch
 from pipeline.stages.distill.config import DistillConfig
 from pipeline.stages.distill.objective import pair_terms, shares, text_terms
 from pipeline.stages.distill.pair_data import PairData
-from pipeline.stages.distill.schedule import plan_work, rate_share, steps
+from pipeline.stages.distill.schedule import Work, plan_work, rate_share, steps
+from pipeline.stages.distill.score import student_scores
 from pipeline.terminal.progress import progress
 
 log = logging.getLogger("flipkd.distill")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Training:
-    """What a run has come to.
+    """A training, in all that does not change from step to step.
+
+    Attributes:
+        data, dev: pairs of train and of dev.
+        bounds: tau_pos and tau_neg of the filter.
+        autocast: bf16 activations (on a GPU that has them).
+        checkpoint: the file to resume from.
+        kept, kept_dev: activations of train and dev below the cut, where they are kept.
+        after_texts: the checkpoint after the passes over texts alone: gone on from if it is there, else written.
+    """
+
+    student: Student
+    data: PairData
+    dev: PairData
+    config: DistillConfig
+    bounds: tuple[float, float]
+    seed: int
+    autocast: bool
+    checkpoint: Path
+    kept: Activations | None = None
+    kept_dev: Activations | None = None
+    after_texts: Path | None = None
+
+
+@dataclass
+class State:
+    """What a training has come to.
 
     Attributes:
         step: steps done. rows: of the training log.
@@ -54,57 +80,39 @@ class Training:
     adapter: dict[str, Tensor] = field(default_factory=dict)
 
 
-def train(
-    student: Student,
-    data: PairData,
-    dev: PairData,
-    config: DistillConfig,
-    bounds: tuple[float, float],
-    work: Path,
-    *,
-    seed: int,
-    autocast: bool,
-    kept: tuple[Activations, Activations] | None = None,
-    after_texts: Path | None = None,
-) -> Training:
+def train(training: Training) -> State:
     """Train the adapter and keep the best one by dev AUROC, resuming from a checkpoint if there is one.
 
-    Args:
-        bounds: tau_pos and tau_neg of the filter.
-        work: folder of the checkpoint.
-        autocast: bf16 activations (on a GPU that has them).
-        kept: activations of train and dev below the cut, where they are kept.
-        after_texts: the checkpoint after the passes over texts alone: gone on from if it is there, else written.
-
     Raises:
-        FlipkdError: a loss that is not finite.
+        FlipkdError: a loss that is not finite, or too few batches for so many processes.
     """
-    seed_everything(seed)
+    student, config, after_texts = training.student, training.config, training.after_texts
+    seed_everything(training.seed)
     # Layers above the last site take no part in a batch of texts.
     parallel = DistributedDataParallelKwargs(find_unused_parameters=True)
     # Else the precision of the last training in this process, the teacher's, say, could not be changed any more.
     AcceleratorState._reset_state()
-    accelerator = Accelerator(mixed_precision="bf16" if autocast else "no", kwargs_handlers=[parallel])
+    accelerator = Accelerator(mixed_precision="bf16" if training.autocast else "no", kwargs_handlers=[parallel])
     model = accelerator.prepare_model(student)
     parameters = [p for p in student.parameters() if p.requires_grad]
     clipped = clip_groups(student, parameters, config.clip)
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-    on_texts, on_pairs = steps(data, config, accelerator.num_processes, seed)
+    processes = accelerator.num_processes
+    on_texts, on_pairs = steps(training.data, config, processes, training.seed)
     total = on_texts + on_pairs
     # The pairs alone are measured: before them the decoder has learned nothing.
     evaluate_at = {on_texts + round(on_pairs * n / config.evaluations) for n in range(1, config.evaluations + 1)}
-    checkpoint = work / "checkpoint.safetensors"
-    state = _resume(checkpoint, after_texts, student, optimizer, total)
-    todo = plan_work(data, config, seed, accelerator.num_processes, accelerator.process_index)
+    state = _resume(training, optimizer, total)
+    todo = plan_work(training.data, config, training.seed, processes, accelerator.process_index)
     saved = time.monotonic()
     with progress("training the student", total) as advance:
         advance(state.step)
-        for kind, epoch, rows in itertools.islice(todo, state.step, None):
+        for work in itertools.islice(todo, state.step, None):
             started = time.monotonic()
             model.train()
-            student.apart = kind == "pairs" and config.sites.trains == "encoder"
-            batch = make_batch(student, data, kind, rows, kept and kept[0]).to(accelerator.device)
-            terms, loss = _backward(accelerator, model, batch, data, kind, rows, config, bounds, state, seed)
+            student.similarity_trains_encoder_alone = work.kind == "pairs" and config.sites.trains == "encoder"
+            batch = make_batch(student, training.data, work.kind, work.rows, training.kept)
+            terms, loss = _backward(training, accelerator, model, work, batch.to(accelerator.device), state)
             norm = math.hypot(
                 *(float(accelerator.clip_grad_norm_(group, config.max_grad_norm) or 0) for group in clipped)
             )
@@ -112,12 +120,12 @@ def train(
             rate = config.learning_rate * rate_share(state.step, config, on_texts, on_pairs)
             _update(optimizer, rate)
             state.step += 1
-            row: dict[str, Any] = {"step": state.step, "epoch": epoch, "loss": loss.item(), "learning_rate": rate}
+            row: dict[str, Any] = {"step": state.step, "epoch": work.epoch, "loss": loss.item()}
             row |= {name: terms[name].item() if name in terms else None for name in ("ce", "mcl", "dist")}
-            row["gradient_norm"] = norm
+            row |= {"learning_rate": rate, "gradient_norm": norm}
             row["tokens_per_second"] = batch.tokens / (time.monotonic() - started)
             if state.step in evaluate_at:
-                row |= _evaluate(student, dev, config, state, kept and kept[1])
+                row |= _evaluate(training, state)
             state.rows.append(row)
             advance(1, note=f"loss {row['loss']:.3f}")
             if after_texts and state.step == on_texts:
@@ -127,28 +135,27 @@ def train(
                 log.info("distill: no gain on dev in %d evaluations: stopping at step %d", state.stale, state.step)
                 break
             if time.monotonic() - saved > 60 * config.checkpoint_minutes and accelerator.is_main_process:
-                _save(checkpoint, student, optimizer, state)
+                _save(training.checkpoint, student, optimizer, state)
                 saved = time.monotonic()
     if total == 0:  # nothing to learn: the untrained student is measured
         row = dict.fromkeys(("step", "epoch", "loss", "learning_rate", "gradient_norm", "tokens_per_second"), 0)
-        state.rows.append(row | _evaluate(student, dev, config, state, kept and kept[1]))
+        state.rows.append(row | _evaluate(training, state))
     return state
 
 
-def _resume(
-    checkpoint: Path, after_texts: Path | None, student: Student, optimizer: torch.optim.Optimizer, total: int
-) -> Training:
+def _resume(training: Training, optimizer: torch.optim.Optimizer, total: int) -> State:
     """Where this run was cut off, or where another one's passes over texts ended, or the beginning."""
-    if loaded := load_checkpoint(checkpoint, student, optimizer):
+    if loaded := load_checkpoint(training.checkpoint, training.student, optimizer):
         log.info("distill: resuming after step %d of %d", loaded[0]["step"], total)
-        return Training(**loaded[0], adapter=loaded[1])
-    if after_texts and (loaded := load_checkpoint(after_texts, student, optimizer)):
+        return State(**loaded[0], adapter=loaded[1])
+    after_texts = training.after_texts
+    if after_texts and (loaded := load_checkpoint(after_texts, training.student, optimizer)):
         after_texts.parent.touch()  # when it was used last, for whoever cleans up
         log.info("distill: the passes over texts were made by an earlier run")
-        state = Training(**loaded[0], adapter=loaded[1])
+        state = State(**loaded[0], adapter=loaded[1])
         state.taken_over = state.step
         return state
-    return Training()
+    return State()
 
 
 def clip_groups(student: Student, parameters: list[nn.Parameter], clip: str) -> list[list[nn.Parameter]]:
@@ -166,26 +173,24 @@ def clip_groups(student: Student, parameters: list[nn.Parameter], clip: str) -> 
 
 
 def _backward(
-    accelerator: Accelerator,
-    model: torch.nn.Module,
-    batch: Batch,
-    data: PairData,
-    kind: str,
-    rows: np.ndarray,
-    config: DistillConfig,
-    bounds: tuple[float, float],
-    state: Training,
-    seed: int,
+    training: Training, accelerator: Accelerator, model: nn.Module, work: Work, batch: Batch, state: State
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """The terms of a step and their weighed sum, whose gradients the parameters then hold."""
-    divided, dropout = parts(batch, config.max_tokens), seed + state.step
+    """The terms of a step and their weighed sum, whose gradients the parameters then hold.
+
+    Args:
+        model: the student as accelerate wraps it. batch: of the step's `work`, on the model's device.
+    """
+    data, config = training.data, training.config
+    divided, dropout = parts(batch, config.max_tokens), training.seed + state.step
     with accelerator.autocast():
         if len(divided) == 1:
             z, logits = model(batch)
         else:
             z, logits = forward_in_parts(model, batch, divided, seed=dropout)
-    on_texts = kind == "texts"
-    terms = text_terms(z, data, rows, config) if on_texts else pair_terms(z, logits, data, rows, config, bounds)
+    if work.kind == "texts":
+        terms = text_terms(z, data, work.rows, config)
+    else:
+        terms = pair_terms(z, logits, data, work.rows, config, training.bounds)
     share = shares(config, terms, state.rows)
     loss = torch.stack([value * share[name] for name, value in terms.items()]).sum()
     _check_finite("loss", loss.item(), config, state.step + 1)
@@ -215,44 +220,25 @@ def _update(optimizer: torch.optim.Optimizer, rate: float) -> None:
     optimizer.zero_grad()
 
 
-@torch.inference_mode()
-def predict(
-    student: Student, pairs: PairData, batch_pairs: int, kept: Activations | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Decoder probabilities and encoder cosines of pairs, both (n,), longest first."""
-    student.eval()
-    device = next(student.parameters()).device
-    decoder, encoder = np.zeros(len(pairs.first)), np.zeros(len(pairs.first))
-    order = np.argsort(-np.asarray(pairs.lengths()), kind="stable")
-    for begin in range(0, len(order), batch_pairs):
-        rows = order[begin : begin + batch_pairs]
-        z, logits = student(make_batch(student, pairs, "pairs", rows, kept).to(device))
-        z_a, z_b = z.chunk(2)
-        decoder[rows] = logits.softmax(1)[:, 1].view(2, -1).mean(0).cpu().numpy()
-        encoder[rows] = (z_a * z_b).sum(1).cpu().numpy()
-    return decoder, encoder
-
-
-def _evaluate(
-    student: Student, dev: PairData, config: DistillConfig, state: Training, kept: Activations | None
-) -> dict[str, float]:
-    """Measure dev and remember the adapter if it is the best so far."""
-    decoder, encoder = predict(student, dev, 2 * config.batch_pairs, kept)
-    found = {
+def _evaluate(training: Training, state: State) -> dict[str, float]:
+    """AUROC of both views on dev; the adapter is remembered if it is the best so far."""
+    student, dev, config = training.student, training.dev, training.config
+    decoder, encoder = student_scores(student, dev, 2 * config.batch_pairs, training.kept_dev)
+    aurocs = {
         "dev_decoder_auroc": float(roc_auc_score(dev.targets, decoder)),
         "dev_encoder_auroc": float(roc_auc_score(dev.targets, encoder)),
     }
     # Plain fine-tuning trains the decoder alone; otherwise both views are shipped, so both count.
-    value = found["dev_decoder_auroc"] if config.objective == "sft" else sum(found.values()) / 2
-    log.info("distill: step %d, dev AUROC decoder %.3f, encoder %.3f", state.step, *found.values())
+    value = aurocs["dev_decoder_auroc"] if config.objective == "sft" else sum(aurocs.values()) / 2
+    log.info("distill: step %d, dev AUROC decoder %.3f, encoder %.3f", state.step, *aurocs.values())
     if value > state.best:
         state.best, state.best_step, state.stale = value, state.step, 0
         state.adapter = student.adapter()
     else:
         state.stale += 1
-    return found
+    return aurocs
 
 
-def _save(path: Path, student: Student, optimizer: torch.optim.Optimizer, state: Training) -> None:
+def _save(path: Path, student: Student, optimizer: torch.optim.Optimizer, state: State) -> None:
     kept = {name: value for name, value in vars(state).items() if name != "adapter"}
     save_checkpoint(path, student, optimizer, kept, state.adapter)

@@ -37,10 +37,10 @@ def weights(config: DistillConfig) -> dict[str, float]:
         return {}
     if config.objective == "sft":
         return {"ce": 1.0}
-    found = {name: weight for name, weight in config.weights.model_dump().items() if weight > 0}
+    terms = {name: weight for name, weight in config.weights.model_dump().items() if weight > 0}
     if config.objective != "flip":
-        found.pop("dist", None)
-    return found
+        terms.pop("dist", None)
+    return terms
 
 
 def shares(

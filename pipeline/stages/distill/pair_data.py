@@ -14,7 +14,7 @@ from torch import Tensor
 from data.errors import FlipkdError
 from models.objectives.screen import known_together
 from models.student.flipkd_student import PairPrompt
-from models.student.frozen import loose_texts
+from models.student.frozen import unpaired_texts
 from pipeline.evaluation.metrics import calibrate, fit_calibration
 
 
@@ -28,7 +28,7 @@ class PairData:
         texts: token ids of every distinct text; some may stand in no pair, and are read alone.
         vectors: the teacher's unit vectors of the same texts, (texts, dimension), float32.
         probabilities: the teacher's probability that a pair matches, (n,), float32; None where nobody asks.
-        around: tokens of a pair's prompt besides its two texts.
+        prompt_overhead: tokens of a pair's prompt besides its two texts.
     """
 
     first: np.ndarray
@@ -37,7 +37,7 @@ class PairData:
     texts: list[list[int]]
     vectors: np.ndarray
     probabilities: np.ndarray | None = None
-    around: int = 0
+    prompt_overhead: int = 0
 
     @cached_property
     def begins(self) -> np.ndarray:
@@ -45,16 +45,16 @@ class PairData:
 
         The j-th of the texts that stand in no pair is prompt 2 n + j, alone.
         """
-        found = np.zeros(len(self.texts), np.int64)
-        found[self.second] = len(self.first) + np.arange(len(self.second))
-        found[self.first] = np.arange(len(self.first))
-        found[self.loose] = 2 * len(self.first) + np.arange(len(self.loose))
-        return found
+        prompts = np.zeros(len(self.texts), np.int64)
+        prompts[self.second] = len(self.first) + np.arange(len(self.second))
+        prompts[self.first] = np.arange(len(self.first))
+        prompts[self.unpaired] = 2 * len(self.first) + np.arange(len(self.unpaired))
+        return prompts
 
     @cached_property
-    def loose(self) -> np.ndarray:
+    def unpaired(self) -> np.ndarray:
         """Rows of the texts that stand in no pair."""
-        return loose_texts(len(self.texts), self.first, self.second)
+        return unpaired_texts(len(self.texts), self.first, self.second)
 
     def lengths(self) -> list[int]:
         """Tokens of both texts of each pair."""
@@ -129,5 +129,5 @@ def pair_data(
         rows[target].to_numpy().astype(np.int64),
         prompt.texts(table["text"].to_list()),
         table["embedding"].to_numpy().astype(np.float32),
-        around=len(prompt.pair([], [])),
+        prompt_overhead=len(prompt.pair([], [])),
     )

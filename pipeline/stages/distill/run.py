@@ -21,14 +21,14 @@ def run(config: DistillConfig, inputs: Mapping[str, Path], out: Path, context: C
 
     With `processes` above 1 each process trains on batches of its own; in-batch negatives stay within a process.
     """
-    found = find_model(config.model)
+    model = find_model(config.model)
     precision = settled(config.precision, context.work / "matrix_precision")
     job = Job(
         config=config.model_copy(update={"precision": precision}),
         base=converted(
-            found, context.store.models, config.first_layers, trust_remote_code=config.trust_remote_code
+            model, context.store.models, config.first_layers, trust_remote_code=config.trust_remote_code
         ),
-        identity=cut_identity(found, config.first_layers),
+        identity=cut_identity(model, config.first_layers),
         activations=context.store.activations,
         text_passes=context.store.text_passes,
         filtered=inputs["filter"] / "filtered.parquet",

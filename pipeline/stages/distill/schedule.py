@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from data.errors import FlipkdError
 from models.student.batching import length_batches, token_budget_batches
 from pipeline.stages.distill.config import DistillConfig
 from pipeline.stages.distill.objective import weights
@@ -27,13 +28,21 @@ def steps(data: PairData, config: DistillConfig, processes: int = 1, seed: int =
 
     Args:
         seed: of the run. With `batch_tokens` the number of batches differs a little between epochs and seeds.
+
+    Raises:
+        FlipkdError: an epoch has too few batches for so many processes.
     """
     if not weights(config):
         return 0, 0
-    on_texts = config.text_epochs if "dist" in weights(config) else 0.0
-    texts = math.ceil(on_texts * len(_batches(data, config, "texts", 0, 0)) / processes)
+    texts = pairs = 0
+    if "dist" in weights(config) and config.text_epochs:
+        batches = len(_batches(data, config, "texts", 0, 0))
+        _check_processes(batches, processes, "texts", f"distill.batch_texts (now {config.batch_texts})")
+        texts = math.ceil(config.text_epochs * batches / processes)
     if config.batch_tokens is None:
-        pairs = math.ceil(config.epochs * len(_batches(data, config, "pairs", 0, 0)) / processes)
+        batches = len(_batches(data, config, "pairs", 0, 0))
+        _check_processes(batches, processes, "pairs", f"distill.batch_pairs (now {config.batch_pairs})")
+        pairs = math.ceil(config.epochs * batches / processes)
     else:
         pairs = _budgeted_steps(data, config, processes, seed)
     return texts, max(1, pairs)
@@ -42,11 +51,19 @@ def steps(data: PairData, config: DistillConfig, processes: int = 1, seed: int =
 def _budgeted_steps(data: PairData, config: DistillConfig, processes: int, seed: int) -> int:
     """Steps on pairs under a budget of tokens: the rounds of every whole epoch, and a share of the last one's."""
     whole, share = divmod(config.epochs, 1)
-    rounds = [
-        math.ceil(len(_batches(data, config, "pairs", seed, epoch)) / processes)
-        for epoch in range(math.ceil(config.epochs))
-    ]
+    batches = [len(_batches(data, config, "pairs", seed, epoch)) for epoch in range(math.ceil(config.epochs))]
+    _check_processes(min(batches), processes, "pairs", f"distill.batch_tokens (now {config.batch_tokens})")
+    rounds = [math.ceil(count / processes) for count in batches]
     return sum(rounds[: int(whole)]) + (math.ceil(share * rounds[-1]) if share else 0)
+
+
+def _check_processes(batches: int, processes: int, kind: str, batch_size: str) -> None:
+    """The last round of an epoch takes its first batches again, each once: more than half must be there."""
+    if 2 * batches < processes:
+        raise FlipkdError(
+            f"distill.processes is {processes}, and an epoch has {batches} batches of {kind}, which is less than "
+            f"half of it; set distill.processes to {batches} or less, or lower {batch_size}"
+        )
 
 
 def plan_work(data: PairData, config: DistillConfig, seed: int, processes: int, rank: int) -> Iterator[Work]:
@@ -81,7 +98,7 @@ def _batches(data: PairData, config: DistillConfig, kind: str, seed: int, epoch:
     if kind == "texts":
         return length_batches([len(text) for text in data.texts], config.batch_texts, seed, epoch)
     if config.batch_tokens is not None:
-        tokens = [2 * (data.around + length) for length in data.lengths()]  # two prompts
+        tokens = [2 * (data.prompt_overhead + length) for length in data.lengths()]  # two prompts
         return token_budget_batches(tokens, config.batch_tokens, seed, epoch)
     return length_batches(data.lengths(), config.batch_pairs, seed, epoch)
 

@@ -157,9 +157,9 @@ def test_sites_below_the_adapters_are_read_token_by_token(base: Path, tmp_path: 
         attending(base, adapted_last_layers=1),
         attending(base, adapted_last_layers=1, site_last_layers=1),
     )
-    assert not below.skips
-    assert above.skips
-    assert new_student(base, adapted_last_layers=1).skips
+    assert not below.may_begin_at_cut
+    assert above.may_begin_at_cut
+    assert new_student(base, adapted_last_layers=1).may_begin_at_cut
     texts = above.prompt.texts([text for pair in PAIRS for text in pair])
     first, second = np.array([0, 2, 4]), np.array([1, 3, 5])
     for student in (above, below):

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.student.batching import length_batches, token_budget_batches
+from models.student.batching import length_batches, token_batches, token_budget_batches
 
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=400), st.integers(2, 16), st.integers(0, 3))
@@ -57,3 +57,11 @@ def test_a_budget_is_filled_with_little_padding():
     assert [b.tolist() for b in other] != [b.tolist() for b in batches]
     # Short and long batches come in no order.
     assert abs(np.corrcoef(np.arange(len(batches)), [lengths[b].mean() for b in batches])[0, 1]) < 0.2
+
+
+def test_batches_hold_every_item_once_within_the_budget() -> None:
+    lengths = [5, 1, 9, 3, 30, 2, 2, 8]
+    batches = list(token_batches(lengths, 20))
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    assert all(len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= 20 for batch in batches)
+    assert [4] in batches  # one that is longer than the budget stands alone

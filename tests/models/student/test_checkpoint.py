@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 import models.student.checkpoint
 from models.student.checkpoint import load_checkpoint, save_checkpoint, seed_everything
@@ -111,5 +111,30 @@ def test_a_save_that_is_cut_off_leaves_the_former_one(
     monkeypatch.setattr(models.student.checkpoint, "save_file", cut_off)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(path, *run, {"step": 2}, {})
-    with safe_open(path, framework="pt") as file:
-        assert json.loads(file.metadata()["progress"]) == {"step": 1}
+    loaded = load_checkpoint(path, *run)
+    assert loaded is not None
+    assert loaded[0] == {"step": 1}
+
+
+def test_a_log_of_more_than_100_mb_comes_back(base: Path, tmp_path: Path) -> None:
+    run, progress = begin(base), {"step": 1, "rows": ["é" * 17_000_000]}
+    save_checkpoint(tmp_path / "c.safetensors", *run, progress, {})
+    loaded = load_checkpoint(tmp_path / "c.safetensors", *run)
+    assert loaded is not None
+    assert loaded[0] == progress
+
+
+def test_one_of_an_earlier_version_is_read(base: Path, tmp_path: Path) -> None:
+    """Its progress stands in the file's header, not in a tensor."""
+    run, path = begin(base), tmp_path / "c.safetensors"
+    steps(run, 2)
+    save_checkpoint(path, *run, {}, {"best": torch.arange(3.0)})
+    tensors = {name: tensor for name, tensor in load_file(path).items() if name != "progress"}
+    save_file(tensors, path, metadata={"progress": json.dumps({"step": 2, "rows": [{"loss": 0.5}]})})
+    expected = steps(run, 2)
+    resumed = begin(base)
+    loaded = load_checkpoint(path, *resumed)
+    assert loaded is not None
+    assert loaded[0] == {"step": 2, "rows": [{"loss": 0.5}]}
+    assert torch.equal(loaded[1]["best"], torch.arange(3.0))
+    assert steps(resumed, 2) == expected

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from transformers import AutoTokenizer, GPT2LMHeadModel, OPTForCausalLM
 
-from models.student.batching import token_batches
 from models.student.flipkd_student import PairPrompt
-from models.student.frozen import Activations, read_activations, write_activations
+from models.student.frozen import Activations, beginning_at, read_activations, write_activations
 from models.student.student import Batch, Student, StudentSpec, build_student, load_base, pair_batch, text_batch
 from tests.tiny import tiny_student
 
@@ -25,6 +27,7 @@ def student_of(
     last_layers: int | None = 2,
     dropout: float = 0.0,
     read: str = "lora_a",
+    sites: tuple[str, ...] = ("q_proj", "down_proj"),
 ) -> Student:
     torch.manual_seed(1)
     lm, tokenizer = load_base(folder)
@@ -37,7 +40,7 @@ def student_of(
         dropout=dropout,
         modules="all-linear",
         adapted_last_layers=last_layers,
-        site_modules=["q_proj", "down_proj"],
+        site_modules=list(sites),
         site_last_layers=None,
         pooling=pooling,
         read=read,
@@ -95,6 +98,51 @@ def test_pairs_give_the_same_outputs_and_gradients(base: Path, tmp_path: Path, p
                     parameter.add_(0.05 * torch.randn(parameter.shape))
 
 
+@pytest.mark.parametrize(
+    ("model", "settings", "site"),
+    [
+        (GPT2LMHeadModel, {"n_embd": 32, "n_layer": 3, "n_head": 4}, "c_attn"),
+        (OPTForCausalLM, {"hidden_size": 32, "word_embed_proj_dim": 32, "num_hidden_layers": 3, "ffn_dim": 64,
+                          "num_attention_heads": 4}, "q_proj"),
+    ],
+)  # fmt: skip
+def test_models_that_add_positions_to_their_embeddings(
+    base: Path, tmp_path: Path, model: Any, settings: dict[str, int], site: str
+) -> None:
+    """Positions are learned vectors here, added before the first block; nothing is added to what is kept.
+
+    GPT-2's layers hold their weights the other way round, and OPT's blocks hang one level deeper.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokens = {"vocab_size": len(tokenizer), "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 1}
+    model(model.config_class(**tokens, **settings)).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    student = student_of(tmp_path / "model", last_layers=1, sites=(site,)).eval()
+    assert student.cut == 2
+    texts, kept = kept_of(student, tmp_path / "kept")
+    batch = pair_batch(student.prompt, [texts[0]], [texts[1]])
+    given = with_kept(student, batch, kept, [0, len(FIRST)], [0, 1])
+    for whole, short in zip(
+        outputs_and_gradients(student, batch), outputs_and_gradients(student, given), strict=True
+    ):
+        torch.testing.assert_close(short, whole, rtol=1e-4, atol=1e-6)
+
+
+def test_the_blocks_below_are_back_after_a_pass_that_failed() -> None:
+    blocks = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2)])
+    before, hidden = list(blocks), torch.ones(1, 2)
+
+    def fails() -> None:
+        with beginning_at(blocks, 2, hidden):
+            assert blocks[0](torch.zeros(1, 2)) is blocks[1](torch.zeros(1, 2)) is hidden
+            assert blocks[2] is before[2]
+            raise ValueError("failed")
+
+    with pytest.raises(ValueError, match="failed"):
+        fails()
+    assert list(blocks) == before
+
+
 def test_texts_are_beginnings_of_prompts(base: Path, tmp_path: Path) -> None:
     student = student_of(base)
     texts, kept = kept_of(student, tmp_path / "kept")
@@ -143,14 +191,6 @@ def test_a_folder_is_whole_or_absent(base: Path, tmp_path: Path, monkeypatch: py
     with pytest.raises(OSError, match="no space"):
         kept_of(student, tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
-
-
-def test_batches_hold_every_item_once_within_the_budget() -> None:
-    lengths = [5, 1, 9, 3, 30, 2, 2, 8]
-    batches = list(token_batches(lengths, 20))
-    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
-    assert all(len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= 20 for batch in batches)
-    assert [4] in batches  # one that is longer than the budget stands alone
 
 
 def test_hidden_states_as_the_vector_are_kept_too(base: Path, tmp_path: Path) -> None:

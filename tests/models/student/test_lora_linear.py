@@ -69,6 +69,19 @@ def test_what_reads_a_takes_part_in_the_gradient():
     assert not torch.allclose(plain[0], ours[0])
 
 
+def test_torch_tells_whether_a_layer_has_hooks_by_this_private_name():
+    plain = nn.Linear(1, 1)
+    assert not plain._forward_hooks
+    plain.register_forward_hook(lambda _m, _a, out: out)
+    assert len(plain._forward_hooks) == 1
+
+
+def test_peft_takes_a_layer_of_ours_by_this_private_name():
+    config = LoraConfig(target_modules=["0"])
+    config._register_custom_module({nn.Linear: LeanLinear})
+    assert type(get_peft_model(nn.Sequential(nn.Linear(2, 2)), config).base_model.model[0]) is LeanLinear  # type: ignore
+
+
 @pytest.mark.parametrize("change", [lambda found: found.merge(), lambda found: found.enable_adapters(False)])
 def test_merged_and_disabled_adapters_are_left_to_peft(change: Callable[[Any], None]):
     outputs = []

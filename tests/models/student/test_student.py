@@ -244,7 +244,7 @@ def test_apart_the_similarities_train_a_of_the_sites_alone_with_the_same_numbers
     batch = pair_batch(student.prompt, *token_ids(student))
     vectors, trained = {}, {}
     for apart in (False, True):
-        student.apart = apart
+        student.similarity_trains_encoder_alone = apart
         student.zero_grad()
         z, _ = student(batch)
         (z[:3] * z[3:]).sum().backward()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -23,36 +22,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_right_config_passes_and_nothing_is_written(folder: Path) -> None:
     checked_plan(tiny_config(folder))
     assert not (folder / "store" / "artifacts").exists()
-
-
-@pytest.mark.parametrize(
-    ("distill", "said"),
-    [
-        ({"lora": {"modules": ["qq_proj"]}}, r"distill\.lora\.modules: .*qq_proj.*down_proj, .*q_proj"),
-        ({"lora": {"last_layers": 3}}, r"distill\.lora\.last_layers: .*3.*there are 2"),
-        ({"sites": {"modules": ["lm_head"]}}, r"distill\.sites\.modules: .*lm_head.*q_proj"),
-        ({"sites": {"last_layers": 3}}, r"distill\.sites\.last_layers: .*3.*there are 2"),
-        ({"prompt": {"answers": ["", "yes"]}}, r"distill\.prompt\.answers: .*empty"),
-        ({"prompt": {"answers": [" yes", " yes"]}}, r"distill\.prompt\.answers: .*same token"),
-        ({"model": "./nowhere"}, r"distill\.model: .*no such file or folder"),
-        ({"first_layers": 3}, r"distill\.first_layers: the first 3 layers.*there are 2"),
-        ({"first_layers": 1, "lora": {"last_layers": 2}}, r"distill\.lora\.last_layers: .*2.*there are 1"),
-        ({"first_layers": 1, "sites": {"last_layers": 2}}, r"distill\.sites\.last_layers: .*2.*there are 1"),
-        ({"max_length": 300}, r"distill\.max_length: .*300.*512 positions; lower it to 2\d\d "),
-    ],
-)
-def test_the_student(folder: Path, distill: dict[str, Any], said: str) -> None:
-    with pytest.raises(FlipkdError, match=said):
-        checked_plan(tiny_config(folder, distill=distill))
-
-
-def test_a_site_needs_no_adapter_of_its_own(folder: Path) -> None:
-    checked_plan(tiny_config(folder, distill={"lora": {"modules": ["k_proj"], "last_layers": 1}}))
-
-
-def test_an_encoder_is_no_student(folder: Path) -> None:
-    with pytest.raises(FlipkdError, match=r"distill\.model: .*is not a decoder-only model.*BertConfig"):
-        checked_plan(tiny_config(folder, distill={"model": str(folder / "teacher")}))
 
 
 def test_the_student_matters_only_when_it_is_trained(folder: Path) -> None:
@@ -79,9 +48,15 @@ def test_the_input_files(folder: Path, file: dict[str, str], said: str) -> None:
         checked_plan(tiny_config(folder, prepare={"inputs": [entry]}))
 
 
-def test_the_models_key_is_named(folder: Path) -> None:
-    with pytest.raises(FlipkdError, match=r"teach\.model: \./nowhere"):
-        checked_plan(tiny_config(folder, teach={"model": "./nowhere"}), until="teach")
+@pytest.mark.parametrize("stage", ["teach", "distill"])
+def test_the_models_key_is_named(folder: Path, stage: str) -> None:
+    with pytest.raises(FlipkdError, match=rf"{stage}\.model: \./nowhere: no such file or folder"):
+        checked_plan(tiny_config(folder, **{stage: {"model": "./nowhere"}}), until=stage)
+
+
+def test_the_students_layers_are_checked_too(folder: Path) -> None:
+    with pytest.raises(FlipkdError, match=r"distill\.lora\.modules: .*qq_proj"):
+        checked_plan(tiny_config(folder, distill={"lora": {"modules": ["qq_proj"]}}))
 
 
 @pytest.mark.real

@@ -98,7 +98,7 @@ def test_texts_of_pairs_that_are_not_kept_are_read_alone(prompt: PairPrompt, tmp
     frame.write_parquet(filtered)
     kept, dev = read_pairs(filtered, embeddings, prompt)
     data, same_dev = read_pairs(filtered, embeddings, prompt, all_texts=True)
-    assert len(kept.loose) == 0
+    assert len(kept.unpaired) == 0
     assert same_dev.texts == dev.texts
     train = frame.filter(split="train")
     ids = sorted({*train["text_a_id"], *train["text_b_id"]})
@@ -109,10 +109,10 @@ def test_texts_of_pairs_that_are_not_kept_are_read_alone(prompt: PairPrompt, tmp
     # The same pairs of the same texts as without.
     assert [data.texts[i] for i in data.first] == [kept.texts[i] for i in kept.first]
     assert [data.texts[i] for i in data.second] == [kept.texts[i] for i in kept.second]
-    assert set(data.loose) == set(range(len(ids))) - {*data.first, *data.second}
+    assert set(data.unpaired) == set(range(len(ids))) - {*data.first, *data.second}
     n = len(data.first)
     for row, begins in enumerate(data.begins):
-        if row in data.loose:
-            assert begins == 2 * n + data.loose.tolist().index(row)
+        if row in data.unpaired:
+            assert begins == 2 * n + data.unpaired.tolist().index(row)
         else:
             assert row == (data.first[begins] if begins < n else data.second[begins - n])

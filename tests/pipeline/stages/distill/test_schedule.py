@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from data.errors import FlipkdError
 from models.student.batching import length_batches
 from pipeline.config.config import DistillConfig
 from pipeline.stages.distill.pair_data import PairData
 from pipeline.stages.distill.schedule import Work, linear_schedule, plan_work, rate_share, steps
 
-PAIRS, AROUND = 300, 11
+PAIRS, OVERHEAD = 300, 11
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def data() -> PairData:
     texts = [[7] * n for n in random.gamma(2, 15, 200).astype(int) + 1]
     first, second = random.integers(200, size=(2, PAIRS))
     vectors = np.ones((200, 2), np.float32)
-    return PairData(first, second, random.integers(2, size=PAIRS), texts, vectors, around=AROUND)
+    return PairData(first, second, random.integers(2, size=PAIRS), texts, vectors, prompt_overhead=OVERHEAD)
 
 
 def config(**changes: Any) -> DistillConfig:
@@ -31,7 +32,7 @@ def config(**changes: Any) -> DistillConfig:
 
 def prompts(data: PairData, rows: np.ndarray) -> np.ndarray:
     """Real tokens of each pair's prompts, one for each order."""
-    return np.array([AROUND + len(data.texts[data.first[i]]) + len(data.texts[data.second[i]]) for i in rows])
+    return np.array([OVERHEAD + len(data.texts[data.first[i]]) + len(data.texts[data.second[i]]) for i in rows])
 
 
 def plain(work: list[Work]) -> list[tuple[str, float, list[int]]]:
@@ -87,6 +88,41 @@ def test_every_process_takes_as_many_steps(data: PairData, epochs: float, proces
         assert processes > 1 or counts.max() <= np.ceil(epochs)
         rounds = steps(data, asked, processes, seed)[1] / epochs
         assert epochs - 0.01 <= each[0][-1].epoch < epochs + 1 / rounds + 0.01
+
+
+def test_linear_schedule_rises_then_falls_to_zero():
+    shares = [linear_schedule(step, 3, 10) for step in range(11)]
+    assert shares[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert shares[10] == 0
+    assert all(a > b for a, b in itertools.pairwise(shares[3:]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"text_epochs": 1, "batch_texts": 70},
+            r"3 batches of texts, .* to 3 or less, or lower distill\.batch_te",
+        ),
+        ({"batch_tokens": None, "batch_pairs": 100}, r"3 batches of pairs, .*distill\.batch_pairs \(now 100\)"),
+        ({"batch_tokens": 20_000}, r"[23] batches of pairs, .*distill\.batch_tokens \(now 20000\)"),
+    ],
+)
+def test_more_processes_than_batches_can_serve_are_refused(data: PairData, changes: dict[str, Any], said: str):
+    asked = config(**({"batch_tokens": None, "batch_pairs": 16} | changes))
+    with pytest.raises(FlipkdError, match=rf"^distill\.processes is 8, and an epoch has {said}"):
+        steps(data, asked, 8, 5)
+    with pytest.raises(FlipkdError):
+        next(plan_work(data, asked, 5, 8, 7))
+    assert sum(steps(data, asked, 1, 5)) == len(list(plan_work(data, asked, 5, 1, 0)))
+
+
+def test_a_round_that_is_half_full_takes_each_batch_twice(data: PairData):
+    asked = config(batch_tokens=None, batch_pairs=100)
+    each = [list(plan_work(data, asked, 5, 6, rank)) for rank in range(6)]
+    assert [len(work) for work in each] == [1] * 6
+    counts = np.bincount(np.concatenate([work[0].rows for work in each]), minlength=PAIRS)
+    assert set(counts.tolist()) == {2}
 
 
 def test_apart_the_rate_rises_and_falls_for_texts_and_again_for_pairs() -> None:

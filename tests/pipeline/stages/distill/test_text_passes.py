@@ -15,20 +15,14 @@ from pipeline.stages.distill import loop as training
 from pipeline.stages.distill.activations import make_batch
 from pipeline.stages.distill.job import train_job
 from pipeline.stages.distill.processes import JOB, train_on_processes
-from tests.pipeline.stages.distill.test_run import adapter, job, training_log
-from tests.tiny import tiny_student
+from tests.pipeline.stages.distill.jobs import adapter, job, training_log
 
 NO_MCL = {"weights": {"mcl": 0}}
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_student(tmp_path_factory.mktemp("models") / "student")
-
-
 @pytest.fixture
 def kinds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What each batch was made of, as training asks for it; `dev` batches count as pairs."""
+    """What each batch of a step was made of."""
     asked: list[str] = []
 
     def remembered(student: Any, data: Any, kind: str, *rest: Any) -> Any:
