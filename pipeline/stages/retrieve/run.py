@@ -46,7 +46,7 @@ from pipeline.stages.retrieve.metrics import (
 )
 from pipeline.stages.retrieve.task import Task, read_task
 from pipeline.stages.retrieve.view import markdown
-from pipeline.stages.teach.artifact import taught
+from pipeline.stages.teach.artifact import teachers_of
 from pipeline.terminal.progress import progress
 
 log = logging.getLogger("flipkd.retrieve")
@@ -66,9 +66,9 @@ def run(config: RetrieveConfig, inputs: Mapping[str, Path], out: Path, context: 
     )  # fmt: skip
     with matrix_precision("fp32"):
         orders = {TEACHER: _by_teacher(task, inputs["teach"]), **_by_student(task, config, inputs, context)}
-    measure = QueryMetrics(task)
+    metrics_of = QueryMetrics(task)
     scores, against = intervals(
-        {name: measure(order) for name, order in orders.items()}, TEACHER, config.bootstrap, context.seed
+        {name: metrics_of(order) for name, order in orders.items()}, TEACHER, config.bootstrap, context.seed
     )
     result = {
         "entries": len(task.entries),
@@ -105,7 +105,7 @@ def rows(task: Task, orders: Mapping[str, Order]) -> pl.DataFrame:
 
 
 def _by_teacher(task: Task, teach: Path) -> Order:
-    cosines = sum(share * _cosines(teacher, task, "questions: teacher") for teacher, share in taught(teach))
+    cosines = sum(share * _cosines(teacher, task, "questions: teacher") for teacher, share in teachers_of(teach))
     return ranked(entry_scores(np.asarray(cosines), task.starts))
 
 
