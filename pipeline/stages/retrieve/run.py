@@ -32,6 +32,7 @@ from models.student.flipkd_student import FlipkdStudent
 from models.teacher.bi_encoder import embed
 from pipeline.contract.stage import Context
 from pipeline.evaluation.bootstrap import Numbers
+from pipeline.evaluation.headline import read_metrics
 from pipeline.stages.distill.artifact import distilled_student, read_adapter, untrained
 from pipeline.stages.retrieve.config import RetrieveConfig
 from pipeline.stages.retrieve.metrics import (
@@ -117,7 +118,7 @@ def _by_student(
     cosines = _cosines(as_encoder(student), task, "questions: untrained encoder")
     orders = {"encoder_untrained": ranked(entry_scores(cosines, task.starts))}
     del student
-    fusion = json.loads((inputs["measure"] / "metrics.json").read_text("utf-8"))["fusion"]
+    fusion = read_metrics(inputs["measure"])["fusion"]
     student = distilled_student(inputs["distill"], context, {"fusion": fusion})
     cosines = _cosines(as_encoder(student), task, "questions: encoder")
     orders["encoder"] = order = ranked(entry_scores(cosines, task.starts))
