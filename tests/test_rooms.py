@@ -48,7 +48,7 @@ def test_what_is_wrong_is_named_by_both_files(tmp_path: Path) -> None:
         pipeline__config__config="import pipeline.config.load\n",
         pipeline__config__load="from pipeline.config.config import Config\n",
         pipeline__stages__score__run="from pipeline.stages.teach.run import tune\n",
-        pipeline__stages__teach__run="from pipeline.stages.teach.artifact import taught\n",
+        pipeline__stages__teach__run="from pipeline.stages.teach.artifact import teachers_of\n",
         pipeline__stages__teach__artifact="",
     )
     assert against_the_order(found) == [("pipeline.store.disk", "pipeline.config.config")]

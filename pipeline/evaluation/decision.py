@@ -14,7 +14,14 @@ from data.errors import FlipkdError
 from models.student.flipkd_student import fused
 from pipeline.evaluation.bootstrap import Numbers
 from pipeline.evaluation.headline import SCORES
-from pipeline.evaluation.metrics import calibrate, choose_threshold, fit_calibration, fit_fusion, measure, spearman
+from pipeline.evaluation.metrics import (
+    calibrate,
+    choose_threshold,
+    fit_calibration,
+    fit_fusion,
+    metrics_with_intervals,
+    spearman,
+)
 
 COSINES: tuple[str, ...] = ("teacher", "encoder")
 SPLITS = ("train", "dev", "test")
@@ -55,7 +62,7 @@ def check_dev(pairs: pl.DataFrame) -> None:
         )
 
 
-def decide(scored: pl.DataFrame) -> tuple[Decision, pl.DataFrame]:
+def fit_decision(scored: pl.DataFrame) -> tuple[Decision, pl.DataFrame]:
     """Fit fusion, thresholds and calibration on dev.
 
     Args:
@@ -107,7 +114,7 @@ def evaluate(
     for split in MEASURED:
         labels, *values = _labelled(scored.filter(split=split), *SCORES)
         scores = dict(zip(SCORES, values, strict=True))
-        splits[split], dropped = measure(
+        splits[split], dropped = metrics_with_intervals(
             labels,
             scores,
             {name: probability(decision, name, scores[name]) for name in SCORES},

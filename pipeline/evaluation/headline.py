@@ -12,7 +12,7 @@ EXAMPLES = 5
 
 
 def read_metrics(export: Path) -> dict[str, Any]:
-    """`metrics.json` of an export artifact."""
+    """`metrics.json` of an artifact of `export` or `measure`."""
     return json.loads((export / "metrics.json").read_text(encoding="utf-8"))
 
 

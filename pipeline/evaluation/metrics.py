@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
-from scipy.stats import rankdata
+from scipy.stats import spearmanr
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import (
     accuracy_score,
@@ -138,7 +138,7 @@ def point_metrics(sample: Sample) -> dict[str, float | None]:
     return found
 
 
-def measure(
+def metrics_with_intervals(
     labels: NDArray[np.integer],
     scores: Mapping[str, Numbers],
     probabilities: Mapping[str, Numbers],
@@ -184,4 +184,4 @@ def spearman(first: Numbers, second: Numbers) -> float | None:
     """Rank correlation of two scores; None below two pairs or where one of them is constant."""
     if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return None
-    return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
+    return float(spearmanr(first, second)[0])  # pyright: ignore[reportArgumentType]

@@ -1,7 +1,7 @@
 """`flipkd verify`: every file of every artifact against its digest, and what else is wrong in a store.
 
-`pipeline.stages.export.verify` is something else: whether an exported student gives the
-reported numbers in a clean process.
+`pipeline.stages.export.clean_process` is something else: whether an exported student gives the reported numbers
+in a clean process.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def drive(settings: Mapping[str, Any]) -> None:
     config = Config.model_validate_json(settings["config"])
     stage = _follow_stages(Path(settings["marks"]), settings.get("pause"))
     if not settings.get("check", True):
-        pipeline.stages.export.run.verify = lambda *_, **__: {"skipped": 0.0}
+        pipeline.stages.export.run.check_in_clean_process = lambda *_, **__: {"skipped": 0.0}
     store, signal = Path(str(config.store)), settings.get("signal", 0)
     if moment := settings.get("moment"):
         arm(moment, signal, store, lambda: stage[-1])

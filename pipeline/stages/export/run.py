@@ -18,17 +18,17 @@ from models.loading.names import FoundModel, find_model
 from models.student.folder import assemble, set_decision
 from models.student.load import load_student, score_pairs
 from pipeline.contract.stage import Context
-from pipeline.evaluation.decision import MEASURED, SCORES, Decision, check_dev, decide, evaluate, probability
+from pipeline.evaluation.decision import MEASURED, SCORES, check_dev, evaluate, fit_decision, probability
+from pipeline.stages.export.clean_process import check_in_clean_process, spread_sample
 from pipeline.stages.export.config import ExportConfig
 from pipeline.stages.export.figures import draw_all
 from pipeline.stages.export.report import HEADLINE, disagreements, write_report
-from pipeline.stages.export.verify import spread_sample, verify
 from pipeline.stages.filter.artifact import bounds_in_force
 from pipeline.store.manifest import Manifest, read_manifest
 from pipeline.terminal.progress import progress
 
 log = logging.getLogger("flipkd.export")
-VERIFIED_PAIRS = 16
+CHECKED_PAIRS = 16
 
 
 def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Context) -> dict[str, Any]:
@@ -51,9 +51,9 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
     trusted = bool(manifests["distill"].config["trust_remote_code"])
     layers = manifests["distill"].config.get("first_layers")
     _assemble(student, inputs["distill"], base, context, layers, trusted)
-    decision, predictions = decide(_scored(student, pairs, config.batch_pairs, trusted))
+    decision, predictions = fit_decision(_scored(student, pairs, config.batch_pairs, trusted))
     set_decision(student, decision.for_student())
-    verified = _verify(student, predictions, context.work)
+    differences = _check_student(student, predictions, context.work)
 
     artifacts = {stage: folder.name for stage, folder in inputs.items()} | {"export": context.final.name}
     schema = with_metadata(PREDICTIONS, {"artifacts": artifacts, **decision.for_student()})
@@ -72,10 +72,21 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
     (out / "metrics.json").write_text(text + "\n", encoding="utf-8")
 
     split = "test" if metrics["counts"]["test"]["labelled"] else "dev"
-    models = {"teacher": _teacher(manifests["teach"]), "student": f"{base.name} {cut_identity(base, layers)}"}
+    shown = predictions.filter(split=split)
+    probabilities = {name: probability(decision, name, shown[name].to_numpy()) for name in SCORES}
+    bounds = bounds_in_force(manifests["filter"])
     training_log = pl.read_parquet(inputs["distill"] / "training_log.parquet")
-    _report(
-        config, out, predictions.filter(split=split), split, decision, metrics, manifests, models, training_log
+    write_report(
+        out / "report.html",
+        metrics=metrics,
+        split=split,
+        examples=disagreements(shown, probabilities["teacher"], config.examples).to_dicts(),
+        figures=draw_all(
+            out / "figures", shown, probabilities, decision.thresholds, bounds, config.ece_bins, training_log
+        ),
+        manifests={stage: manifest.model_dump() for stage, manifest in manifests.items()},
+        models={"teacher": _teacher(manifests["teach"]), "student": f"{base.name} {cut_identity(base, layers)}"},
+        bounds=bounds,
     )
     headline = {
         name: {metric: _rounded(metrics["splits"][split][name][metric]["value"]) for metric in HEADLINE}
@@ -85,36 +96,8 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
         "split": split,
         "metrics": headline,
         "thresholds": {name: _rounded(value) for name, value in decision.thresholds.items()},
-        "largest_difference_in_clean_process": max(verified.values()),
+        "largest_difference_in_clean_process": max(differences.values()),
     }
-
-
-def _report(
-    config: ExportConfig,
-    out: Path,
-    shown: pl.DataFrame,
-    split: str,
-    decision: Decision,
-    metrics: Mapping[str, Any],
-    manifests: Mapping[str, Manifest],
-    models: Mapping[str, str],
-    training_log: pl.DataFrame,
-) -> None:
-    """Write `figures/` and `report.html` about one split."""
-    probabilities = {name: probability(decision, name, shown[name].to_numpy()) for name in SCORES}
-    bounds = bounds_in_force(manifests["filter"])
-    thresholds = decision.thresholds
-    figures = draw_all(out / "figures", shown, probabilities, thresholds, bounds, config.ece_bins, training_log)
-    write_report(
-        out / "report.html",
-        metrics=metrics,
-        split=split,
-        examples=disagreements(shown, probabilities["teacher"], config.examples).to_dicts(),
-        figures=figures,
-        manifests={stage: manifest.model_dump() for stage, manifest in manifests.items()},
-        models=models,
-        bounds=bounds,
-    )
 
 
 def _pairs(scores: Path) -> pl.DataFrame:
@@ -124,24 +107,24 @@ def _pairs(scores: Path) -> pl.DataFrame:
 
 
 def _assemble(
-    student: Path, distilled: Path, found: FoundModel, context: Context, layers: int | None, trusted: bool
+    student: Path, distilled: Path, base: FoundModel, context: Context, layers: int | None, trusted: bool
 ) -> None:
     """Write `student/`, all but the decision. A model of the hub is named by its commit, any other one copied.
 
     Args:
         layers: the model's first layers alone, so many; None for the model as it is.
     """
-    repository, _, revision = found.identity.removeprefix("hub:").partition("@")
-    on_hub = found.identity.startswith("hub:") and layers is None
-    whole = repository if found.identity.startswith("hub:") else found.name
+    repository, _, revision = base.identity.removeprefix("hub:").partition("@")
+    on_hub = base.identity.startswith("hub:") and layers is None
+    whole = repository if base.identity.startswith("hub:") else base.name
     assemble(
         student,
         distilled,
-        converted(found, context.store.models, layers, trust_remote_code=trusted),
+        converted(base, context.store.models, layers, trust_remote_code=trusted),
         base_name=whole if layers is None else f"the first {layers} layers of {whole}",
         revision=revision if on_hub else None,
         final=context.final / "student",
-        base_is_ours=found.is_gguf or layers is not None,
+        base_is_ours=base.is_gguf or layers is not None,
     )
 
 
@@ -162,11 +145,11 @@ def _scored(student: Path, pairs: pl.DataFrame, batch_pairs: int, trusted: bool)
     return pairs.with_columns(pl.Series(name, scores[name]) for name in ("decoder", "encoder"))
 
 
-def _verify(student: Path, predictions: pl.DataFrame, scratch: Path) -> dict[str, float]:
+def _check_student(student: Path, predictions: pl.DataFrame, scratch: Path) -> dict[str, float]:
     texts = _texts(predictions)
-    sample = spread_sample(texts, VERIFIED_PAIRS)
+    sample = spread_sample(texts, CHECKED_PAIRS)
     reported = {name: predictions[name].to_numpy()[sample] for name in ("decoder", "encoder", "fused")}
-    return verify(student, [texts[n] for n in sample], reported, scratch)
+    return check_in_clean_process(student, [texts[n] for n in sample], reported, scratch)
 
 
 def _texts(pairs: pl.DataFrame) -> list[tuple[str, str]]:

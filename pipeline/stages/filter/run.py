@@ -41,14 +41,19 @@ def run(config: FilterConfig, inputs: Mapping[str, Path], out: Path, context: Co
     bounds = find_bounds(config, rows)
     path = out / "filtered.parquet"
     metadata = read_metadata(scores) | {"bounds": bounds, "enabled": config.enabled}
-    write(decide(rows, {name: found["bound"] for name, found in bounds.items()}, config.enabled), path, metadata)
+    write(
+        apply_bounds(rows, {name: found["bound"] for name, found in bounds.items()}, config.enabled),
+        path,
+        metadata,
+    )
     counts = count(pl.scan_parquet(path))
     kept = kept_in_train(pl.scan_parquet(path))
     for target, number in kept.items():
         if number == 0:
             raise FlipkdError(
-                f"filter: no {target} pair of train is kept, and the student needs both classes ({_told(bounds)}; "
-                f"train: {counts['train']}). Widen the bounds, or give train more {target} pairs"
+                f"filter: no {target} pair of train is kept, and the student needs both classes "
+                f"({_listed(bounds)}; train: {counts['train']}). Widen the bounds, or give "
+                f"train more {target} pairs"
             )
     warnings = dropped_warnings(counts["train"])
     for warning in warnings:
@@ -100,7 +105,7 @@ def find_bounds(config: FilterConfig, rows: pl.LazyFrame) -> dict[str, dict[str,
     return bounds
 
 
-def decide(rows: pl.LazyFrame, bounds: Mapping[str, float], enabled: bool) -> pl.LazyFrame:
+def apply_bounds(rows: pl.LazyFrame, bounds: Mapping[str, float], enabled: bool) -> pl.LazyFrame:
     """Add `reason`, `target` and `kept` to rows of scores.
 
     Args:
@@ -175,5 +180,5 @@ def dropped_warnings(train: Mapping[str, Mapping[str, int]]) -> list[str]:
     return warnings
 
 
-def _told(bounds: Mapping[str, Mapping[str, Any]]) -> str:
+def _listed(bounds: Mapping[str, Mapping[str, Any]]) -> str:
     return ", ".join(f"{name} {found['bound']:.4f} by {found['by']}" for name, found in bounds.items())

@@ -17,7 +17,7 @@ import torch
 
 from data.schema import PAIRS, PREDICTIONS, write_table
 from pipeline.contract.stage import Context
-from pipeline.evaluation.decision import MEASURED, SCORES, check_dev, decide, evaluate
+from pipeline.evaluation.decision import MEASURED, SCORES, check_dev, evaluate, fit_decision
 from pipeline.stages.distill.artifact import score_as_trained
 from pipeline.stages.export.config import ExportConfig
 
@@ -39,7 +39,7 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
     predictions = rows.select(*PAIRS.names, "teacher").with_columns(
         pl.Series("decoder", decoder, pl.Float32), pl.Series("encoder", encoder, pl.Float32)
     )
-    decision, predictions = decide(predictions)
+    decision, predictions = fit_decision(predictions)
     write_table(predictions.to_arrow(), out / "predictions.parquet", PREDICTIONS)
     metrics = evaluate(
         predictions,

@@ -101,10 +101,10 @@ def intervals(values: Mapping[str, Numbers], against: str, count: int, seed: int
     queries = len(values[against])
     weights = np.concatenate(list(resamples(np.zeros(queries, np.int64), count, seed)))
 
-    def told(found: Numbers) -> dict[str, dict[str, float]]:
-        low, high = np.percentile(weights @ found / queries, PERCENTILES, axis=0)
-        parts = zip(METRICS, found.mean(0), low, high, strict=True)
+    def estimates(values: Numbers) -> dict[str, dict[str, float]]:
+        low, high = np.percentile(weights @ values / queries, PERCENTILES, axis=0)
+        parts = zip(METRICS, values.mean(0), low, high, strict=True)
         return {name: {"value": float(v), "low": float(lo), "high": float(hi)} for name, v, lo, hi in parts}
 
-    others = {name: told(found - values[against]) for name, found in values.items() if name != against}
-    return {name: told(found) for name, found in values.items()}, others
+    others = {name: estimates(found - values[against]) for name, found in values.items() if name != against}
+    return {name: estimates(found) for name, found in values.items()}, others

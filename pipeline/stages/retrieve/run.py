@@ -32,6 +32,7 @@ from models.student.flipkd_student import FlipkdStudent
 from models.teacher.bi_encoder import embed
 from pipeline.contract.stage import Context
 from pipeline.evaluation.bootstrap import Numbers
+from pipeline.evaluation.headline import read_metrics
 from pipeline.stages.distill.artifact import distilled_student, read_adapter, untrained
 from pipeline.stages.retrieve.config import RetrieveConfig
 from pipeline.stages.retrieve.metrics import (
@@ -46,7 +47,7 @@ from pipeline.stages.retrieve.metrics import (
 )
 from pipeline.stages.retrieve.task import Task, read_task
 from pipeline.stages.retrieve.view import markdown
-from pipeline.stages.teach.artifact import taught
+from pipeline.stages.teach.artifact import teachers_of
 from pipeline.terminal.progress import progress
 
 log = logging.getLogger("flipkd.retrieve")
@@ -66,9 +67,9 @@ def run(config: RetrieveConfig, inputs: Mapping[str, Path], out: Path, context: 
     )  # fmt: skip
     with matrix_precision("fp32"):
         orders = {TEACHER: _by_teacher(task, inputs["teach"]), **_by_student(task, config, inputs, context)}
-    measure = QueryMetrics(task)
+    metrics_of = QueryMetrics(task)
     scores, against = intervals(
-        {name: measure(order) for name, order in orders.items()}, TEACHER, config.bootstrap, context.seed
+        {name: metrics_of(order) for name, order in orders.items()}, TEACHER, config.bootstrap, context.seed
     )
     result = {
         "entries": len(task.entries),
@@ -105,7 +106,7 @@ def rows(task: Task, orders: Mapping[str, Order]) -> pl.DataFrame:
 
 
 def _by_teacher(task: Task, teach: Path) -> Order:
-    cosines = sum(share * _cosines(teacher, task, "questions: teacher") for teacher, share in taught(teach))
+    cosines = sum(share * _cosines(teacher, task, "questions: teacher") for teacher, share in teachers_of(teach))
     return ranked(entry_scores(np.asarray(cosines), task.starts))
 
 
@@ -117,7 +118,7 @@ def _by_student(
     cosines = _cosines(as_encoder(student), task, "questions: untrained encoder")
     orders = {"encoder_untrained": ranked(entry_scores(cosines, task.starts))}
     del student
-    fusion = json.loads((inputs["measure"] / "metrics.json").read_text("utf-8"))["fusion"]
+    fusion = read_metrics(inputs["measure"])["fusion"]
     student = distilled_student(inputs["distill"], context, {"fusion": fusion})
     cosines = _cosines(as_encoder(student), task, "questions: encoder")
     orders["encoder"] = order = ranked(entry_scores(cosines, task.starts))

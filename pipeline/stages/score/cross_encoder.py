@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from models.loading.names import find_model
 from models.teacher.cross_encoder import load_cross_encoder, predict
 from pipeline.stages.score.config import CrossEncoderSettings
-from pipeline.stages.score.shards import digest, read_shard, write_shard
+from pipeline.stages.score.shards import read_shard, texts_digest, write_shard
 from pipeline.store.store import make_folder
 from pipeline.terminal.progress import progress
 
@@ -49,7 +49,7 @@ def cross_scores(
     ):
         for number, batch in enumerate(file.iter_batches(shard_pairs, columns=["text_a", "text_b"])):
             text_a, text_b = (column.to_pylist() for column in batch.columns)
-            path = folder / f"shard-{number:06d}-{digest([*text_a, *text_b])}.npy"
+            path = folder / f"shard-{number:06d}-{texts_digest([*text_a, *text_b])}.npy"
             part = read_shard(path, (len(text_a), 1))
             if part is None:
                 part = predict(model, text_a, text_b, batch_size=settings.batch_size)[:, None]
@@ -60,10 +60,10 @@ def cross_scores(
             scores.append(part[:, 0])
     if reused:
         log.info("score: %d shards of the cross-encoder were there from a run that was cut off", reused)
-    told = {
+    metadata = {
         "revision": found.identity,
         "weight": settings.weight,
         "max_length": model.max_length,
         "parameters": sum(p.numel() for p in model.parameters()),
     }
-    return np.concatenate(scores), told
+    return np.concatenate(scores), metadata

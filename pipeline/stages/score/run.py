@@ -61,12 +61,12 @@ class Blended:
     Attributes:
         raw: the cross-encoder's own, (n,), float32.
         scores: `teacher_score`, (n,), float32, in [-1, 1].
-        told: of the cross-encoder, for the file's metadata and the summary.
+        metadata: of the cross-encoder, for the file's metadata and the summary.
     """
 
     raw: np.ndarray
     scores: np.ndarray
-    told: dict[str, Any]
+    metadata: dict[str, Any]
 
 
 def run(config: ScoreConfig, inputs: Mapping[str, Path], out: Path, context: Context) -> dict[str, Any]:
@@ -84,14 +84,14 @@ def run(config: ScoreConfig, inputs: Mapping[str, Path], out: Path, context: Con
     blended = None
     if config.cross_encoder is not None:
         blended = _blended(config, config.cross_encoder, pairs, texts, vectors, context.work / "cross-encoder")
-        metadata["cross_encoder"] = blended.told
+        metadata["cross_encoder"] = blended.metadata
     write_embeddings(out / "embeddings.parquet", texts, vectors, metadata)
     write_scores(out / "scores.parquet", pairs, texts, vectors, metadata, blended)
     check_files(pairs, out / "scores.parquet", out / "embeddings.parquet")
     return {
         "texts": len(texts),
         **summary(out / "scores.parquet"),
-        **({"cross_encoder": blended.told} if blended else {}),
+        **({"cross_encoder": blended.metadata} if blended else {}),
         "mean_cosine_of_different_texts": embedded.mean_cosine,
         "texts_embedded": len(embedded.computed),
         "texts_reused": len(texts) - len(embedded.computed),
@@ -113,12 +113,12 @@ def _blended(
     Raises:
         FlipkdError: the cross-encoder cannot be loaded, or its scores are not numbers or do not vary.
     """
-    raw, told = cross_scores(settings, pairs, folder, config.shard_texts)
+    raw, metadata = cross_scores(settings, pairs, folder, config.shard_texts)
     cosines = np.concatenate([scores for _, scores, _ in _scored(pairs, texts, vectors)])
     rows = pl.read_parquet(pairs, columns=["split", "label"])
     mapped = to_cosine_scale(raw, cosines, (rows["split"] == "train").to_numpy())
     auroc = {"cosine": auroc_by_split(rows, cosines), "cross_encoder": auroc_by_split(rows, raw)}
-    return Blended(raw, blend(cosines, mapped, settings.weight), told | {"auroc": auroc})
+    return Blended(raw, blend(cosines, mapped, settings.weight), metadata | {"auroc": auroc})
 
 
 def distinct_texts(pairs: Path) -> list[str]:

@@ -68,7 +68,7 @@ def _embed_shards(
         reused = 0
         for number, rows in enumerate(shards):
             batch = [texts[int(row)] for row in rows]
-            path = folder / f"shard-{number:06d}-{digest(batch)}.npy"
+            path = folder / f"shard-{number:06d}-{texts_digest(batch)}.npy"
             vectors = read_shard(path, (len(batch), matrix.shape[1]))
             if vectors is None:
                 vectors = embed_fixed(teacher, batch, batch_size=batch_size, advance=advance, pool=pool)
@@ -81,7 +81,7 @@ def _embed_shards(
         log.info("score: %d of %d shards were there from a run that was cut off", reused, len(shards))
 
 
-def digest(texts: Sequence[str]) -> str:
+def texts_digest(texts: Sequence[str]) -> str:
     """Which texts, in which order: 16 hexadecimal digits."""
     total = hashlib.sha256()
     for text in texts:

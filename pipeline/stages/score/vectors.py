@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from pipeline.stages.score.checks import check_embeddings
 from pipeline.stages.score.config import ScoreConfig
 from pipeline.stages.score.embedding_cache import add, open_cache
 from pipeline.stages.score.shards import blocks, embed_in_shards
-from pipeline.stages.teach.artifact import read_combination
+from pipeline.stages.teach.artifact import Saved, read_combination, saved_teachers
 from pipeline.store.disk import take_room
 
 log = logging.getLogger("flipkd.score")
@@ -53,20 +52,19 @@ def embed_texts(config: ScoreConfig, teach: Path, texts: Sequence[str], context:
     Raises:
         FlipkdError: vectors are not numbers, constant or collapsed.
     """
-    told = json.loads((teach / "metrics.json").read_text(encoding="utf-8"))
     combined = read_combination(teach / "teacher")
+    teachers = saved_teachers(teach)
     if combined is None:
-        return _one(config, teach, teach / "teacher", told["teacher"], texts, context, context.work / "shards")
-    parts, shares = [], []
-    for number, (about, entry) in enumerate(zip(told["teachers"], combined["teachers"], strict=True)):
-        folder, scratch = teach / "teacher" / entry["folder"], context.work / f"shards-{number}"
+        return _one(config, teach.name, teachers[0], texts, context, context.work / "shards")
+    parts = []
+    for number, teacher in enumerate(teachers):
         try:
-            parts.append(_one(config, teach, folder, about["teacher"], texts, context, scratch))
+            parts.append(_one(config, teach.name, teacher, texts, context, context.work / f"shards-{number}"))
         except FlipkdError as error:
-            raise FlipkdError(f"{error} (teacher {number} of {len(told['teachers'])}, counted from 0)") from error
-        shares.append(entry["share"])
+            raise FlipkdError(f"{error} (teacher {number} of {len(teachers)}, counted from 0)") from error
+    shares = [teacher.share for teacher in teachers]
     vectors = _joined(parts, shares, context.work / "combined.npy")
-    about = [part.teacher | {"share": share} for part, share in zip(parts, shares, strict=True)]
+    metadata = [part.teacher | {"share": share} for part, share in zip(parts, shares, strict=True)]
     return Embedded(
         vectors,
         check_embeddings(vectors, texts),
@@ -74,31 +72,26 @@ def embed_texts(config: ScoreConfig, teach: Path, texts: Sequence[str], context:
         sum(part.seconds for part in parts),
         {
             "key": teach.name,
-            "revision": " + ".join(teacher["revision"] for teacher in about),
-            "tuned": any(teacher["tuned"] for teacher in about),
+            "revision": " + ".join(teacher["revision"] for teacher in metadata),
+            "tuned": any(teacher["tuned"] for teacher in metadata),
             "dimension": vectors.shape[1],
             "combine": combined["combine"],
-            "teachers": about,
+            "teachers": metadata,
         },
     )
 
 
 def _one(
-    config: ScoreConfig,
-    teach: Path,
-    folder: Path,
-    told: dict[str, Any],
-    texts: Sequence[str],
-    context: Context,
-    scratch: Path,
+    config: ScoreConfig, teach_key: str, saved: Saved, texts: Sequence[str], context: Context, scratch: Path
 ) -> Embedded:
-    """The vectors of the one teacher in `folder`, about which `told` stands in the metrics of `teach`."""
-    teacher = load_teacher(folder, trust_remote_code=told["trust_remote_code"])
+    """The vectors of one teacher."""
+    trusted = saved.metadata["trust_remote_code"]
+    teacher = load_teacher(saved.folder, trust_remote_code=trusted)
     cache = None
     # A teacher's own code may lie outside of its folder, so the folder's digest does not say what it computes.
-    if not told["trust_remote_code"]:
+    if not trusted:
         how = setting(teacher, config.batch_size)
-        cache = open_cache(context.store.embeddings, folder, teach.name, how)
+        cache = open_cache(context.store.embeddings, saved.folder, teach_key, how)
     started = time.monotonic()
     vectors, computed = embed_in_shards(
         teacher, texts, scratch, batch_size=config.batch_size, shard_texts=config.shard_texts, cache=cache
@@ -108,13 +101,13 @@ def _one(
     if cache is not None:
         log.info("score: %d texts embedded, %d taken from earlier runs", len(computed), len(texts) - len(computed))
         add(cache, texts, vectors, computed, context.work)
-    about = {
-        "key": teach.name,
-        "revision": told["identity"],
-        "tuned": told["kept"] == "tuned",
+    metadata = {
+        "key": teach_key,
+        "revision": saved.metadata["identity"],
+        "tuned": saved.metadata["kept"] == "tuned",
         **describe(teacher),
     }
-    return Embedded(vectors, mean_cosine, computed, seconds, about)
+    return Embedded(vectors, mean_cosine, computed, seconds, metadata)
 
 
 def _joined(parts: Sequence[Embedded], shares: Sequence[float], path: Path) -> np.ndarray:

@@ -5,29 +5,42 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sentence_transformers import SentenceTransformer
 
 from models.teacher.bi_encoder import load_teacher
 
+COMBINATION = "combination.json"
 
-def taught(teach: Path) -> Iterator[tuple[SentenceTransformer, float]]:
-    """The teachers of an artifact of `teach` one by one, each with its share; a teacher that is alone has 1.
+
+class Saved(NamedTuple):
+    """A teacher in an artifact: its folder, what `metrics.json` says of it, its share of the combined cosine."""
+
+    folder: Path
+    metadata: dict[str, Any]
+    share: float
+
+
+def saved_teachers(teach: Path) -> list[Saved]:
+    """The teachers of an artifact of `teach`, in their order; a teacher that is alone has the share 1."""
+    metrics = json.loads((teach / "metrics.json").read_text(encoding="utf-8"))
+    combined = read_combination(teach / "teacher")
+    if combined is None:
+        return [Saved(teach / "teacher", metrics["teacher"], 1.0)]
+    return [
+        Saved(teach / "teacher" / entry["folder"], own["teacher"], entry["share"])
+        for own, entry in zip(metrics["teachers"], combined["teachers"], strict=True)
+    ]
+
+
+def teachers_of(teach: Path) -> Iterator[tuple[SentenceTransformer, float]]:
+    """The teachers of an artifact of `teach`, loaded one by one, each with its share.
 
     The combined teacher's cosine of two texts is the sum of the teachers' cosines, each times its share.
     """
-    told = json.loads((teach / "metrics.json").read_text(encoding="utf-8"))
-    combined = read_combination(teach / "teacher")
-    if combined is None:
-        yield load_teacher(teach / "teacher", trust_remote_code=told["teacher"]["trust_remote_code"]), 1.0
-        return
-    for about, entry in zip(told["teachers"], combined["teachers"], strict=True):
-        trusted = about["teacher"]["trust_remote_code"]
-        yield load_teacher(teach / "teacher" / entry["folder"], trust_remote_code=trusted), entry["share"]
-
-
-COMBINATION = "combination.json"
+    for saved in saved_teachers(teach):
+        yield load_teacher(saved.folder, trust_remote_code=saved.metadata["trust_remote_code"]), saved.share
 
 
 def read_combination(folder: Path) -> dict[str, Any] | None:

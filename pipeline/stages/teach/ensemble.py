@@ -148,14 +148,14 @@ def combination(
     }
 
 
-def combined_metrics(dev: pl.DataFrame, scores: np.ndarray, found: dict[str, Any]) -> dict[str, float] | None:
+def combined_metrics(dev: pl.DataFrame, scores: np.ndarray, combined: dict[str, Any]) -> dict[str, float] | None:
     """The combined cosine's metrics on dev; None where dev lacks a class.
 
     Args:
         scores: the cosines of each of K teachers, (K, n).
-        found: from `combination`.
+        combined: from `combination`.
     """
-    return labelled_metrics(dev, np.array([teacher["share"] for teacher in found["teachers"]]) @ scores)
+    return labelled_metrics(dev, np.array([teacher["share"] for teacher in combined["teachers"]]) @ scores)
 
 
 def labelled_metrics(dev: pl.DataFrame, scores: np.ndarray) -> dict[str, float] | None:
@@ -165,6 +165,6 @@ def labelled_metrics(dev: pl.DataFrame, scores: np.ndarray) -> dict[str, float] 
     return metrics_of(labels, scores[known]) if set(labels.tolist()) == {0, 1} else None
 
 
-def write_combination(folder: Path, found: dict[str, Any]) -> None:
+def write_combination(folder: Path, combined: dict[str, Any]) -> None:
     """Write `combination.json` beside the teachers."""
-    (folder / COMBINATION).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    (folder / COMBINATION).write_text(json.dumps(combined, indent=2) + "\n", encoding="utf-8")

@@ -48,7 +48,7 @@ from pipeline.terminal.progress import progress
 
 log = logging.getLogger("flipkd.teach")
 METRICS = "metrics.json"
-Told = dict[str, Any]
+Metrics = dict[str, Any]
 
 
 def run(config: TeachConfig, inputs: Mapping[str, Path], out: Path, context: Context) -> dict[str, Any]:
@@ -65,17 +65,17 @@ def run(config: TeachConfig, inputs: Mapping[str, Path], out: Path, context: Con
         if member.config.tune:
             check_classes(train, dev, config.loss)
     several.check_labels(config, dev.label)
-    taught = [teach(*each, train, dev, context.seed) for each in zip(members, found, strict=True)]
-    metrics, summary = taught[0]
+    results = [teach(*each, train, dev, context.seed) for each in zip(members, found, strict=True)]
+    metrics, summary = results[0]
     if config.others:
-        metrics, summary = _combine(config, members, found, taught, several.dev_pairs(pairs))
+        metrics, summary = _combine(config, members, found, results, several.dev_pairs(pairs))
     (out / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     return summary
 
 
 def teach(
     member: Member, found: FoundModel, train: LabelledPairs, dev: LabelledPairs, seed: int
-) -> tuple[Told, Told]:
+) -> tuple[Metrics, Metrics]:
     """Tune or take one teacher and save it.
 
     Returns:
@@ -132,9 +132,9 @@ def _combine(
     config: TeachConfig,
     members: Sequence[Member],
     found: Sequence[FoundModel],
-    taught: Sequence[tuple[Told, Told]],
+    results: Sequence[tuple[Metrics, Metrics]],
     dev: pl.DataFrame,
-) -> tuple[Told, Told]:
+) -> tuple[Metrics, Metrics]:
     """Weigh the saved teachers against each other, and write how they are combined.
 
     Returns:
@@ -142,19 +142,19 @@ def _combine(
     """
     after = np.array([several.cosines(member.load(member.folder), dev) for member in members])
     before = after.copy()
-    for n, (_, summary) in enumerate(taught):
+    for n, (_, summary) in enumerate(results):
         if summary["kept"] == "tuned":
             before[n] = several.cosines(members[n].load(found[n].path), dev)
     combination = several.combination(config, members, dev, after)
     several.write_combination(members[0].folder.parent, combination)
-    for member, told in zip(members, combination["teachers"], strict=True):
-        log.info("teach: %s (%s) has the weight %.3f", member.section, member.config.model, told["weight"])
+    for member, entry in zip(members, combination["teachers"], strict=True):
+        log.info("teach: %s (%s) has the weight %.3f", member.section, member.config.model, entry["weight"])
     try:
         untouched = several.combined_metrics(dev, before, several.combination(config, members, dev, before))
     except FlipkdError:  # before tuning they could not have been combined
         untouched = None
     combined = several.combined_metrics(dev, after, combination)
-    all_metrics, summaries = zip(*taught, strict=True)
+    all_metrics, summaries = zip(*results, strict=True)
     metrics = {
         "teachers": list(all_metrics),
         "combination": combination,

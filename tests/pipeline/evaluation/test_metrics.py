@@ -11,71 +11,19 @@ from scipy.stats import spearmanr
 from sklearn import metrics as reference
 
 from models.student.flipkd_student import fused
-from pipeline.evaluation.bootstrap import Sample, intervals, resamples, weighted_metrics
+from pipeline.evaluation.bootstrap import Sample, weighted_metrics
 from pipeline.evaluation.metrics import (
-    METRICS,
     calibrate,
     choose_threshold,
     expected_calibration_error,
     fit_calibration,
     fit_fusion,
     fit_logistic,
-    measure,
+    metrics_with_intervals,
     point_metrics,
     spearman,
 )
-
-
-def made_up(n: int = 90, seed: int = 0, *, ties: bool = True) -> Sample:
-    """Labels and scores that overlap; with ties, scores of few distinct values."""
-    draw = np.random.default_rng(seed)
-    labels = (draw.random(n) < 0.4).astype(np.int8)
-    scores = (0.4 + 0.2 * labels + 0.25 * draw.normal(size=n)).clip(0, 1).astype(np.float32)
-    scores = scores.round(1 if ties else 6)
-    return Sample(labels, scores, scores.astype(np.float64), 0.5, 10)
-
-
-def by_scikit_learn(labels: np.ndarray, scores: np.ndarray, threshold: float) -> dict[str, float]:
-    called = scores.astype(np.float64) >= threshold
-    return {
-        "f1": reference.f1_score(labels, called),
-        "accuracy": reference.accuracy_score(labels, called),
-        "precision": reference.precision_score(labels, called, zero_division=0),  # pyright: ignore[reportArgumentType]
-        "recall": reference.recall_score(labels, called),
-        "auroc": reference.roc_auc_score(labels, scores),
-        "average_precision": reference.average_precision_score(labels, scores),
-        "mcc": reference.matthews_corrcoef(labels, called),
-        "brier": reference.brier_score_loss(labels, scores.astype(np.float64)),
-    }
-
-
-def ece_by_loop(labels: np.ndarray, probabilities: np.ndarray, bins: int) -> float:
-    total = 0.0
-    for n in range(bins):
-        last = n == bins - 1
-        inside = [
-            i for i, p in enumerate(probabilities) if n / bins <= p and (p < (n + 1) / bins or (last and p == 1))
-        ]
-        if inside:
-            confidence = sum(probabilities[i] for i in inside) / len(inside)
-            share = sum(labels[i] for i in inside) / len(inside)
-            total += len(inside) / len(labels) * abs(confidence - share)
-    return total
-
-
-@pytest.mark.parametrize("ties", [True, False])
-@pytest.mark.parametrize("seed", range(4))
-def test_every_resample_equals_scikit_learn_on_the_drawn_pairs(seed: int, ties: bool) -> None:
-    sample = made_up(seed=seed, ties=ties)
-    (weights,) = resamples(sample.labels, 6, seed)
-    found = weighted_metrics(sample, weights)
-    assert set(found) == set(METRICS)
-    for n, drawn in enumerate(weights):
-        rows = np.repeat(np.arange(len(drawn)), drawn)
-        expected = by_scikit_learn(sample.labels[rows], sample.scores[rows], sample.threshold)
-        expected["ece"] = ece_by_loop(sample.labels[rows], sample.probabilities[rows], sample.bins)
-        for name, value in expected.items():
-            assert found[name][n] == pytest.approx(value, abs=1e-9), name
+from tests.pipeline.evaluation.made_up import ece_by_loop, made_up
 
 
 def test_the_value_equals_the_resample_that_draws_every_pair_once() -> None:
@@ -175,7 +123,7 @@ def test_fusion_of_certain_answers_is_finite() -> None:
 
 
 def both(sample: Sample, bootstrap: int, seed: int):
-    return measure(
+    return metrics_with_intervals(
         sample.labels,
         {"decoder": sample.scores, "fused": sample.scores},
         {"decoder": sample.probabilities, "fused": sample.probabilities},
@@ -193,36 +141,6 @@ def test_intervals_are_seeded_and_shared_by_all_scores() -> None:
     assert first == both(sample, 200, 1)[0]
     assert first != both(sample, 200, 2)[0]
     assert first["decoder"] == first["fused"]
-
-
-def test_intervals_equal_a_plain_loop_over_the_same_resamples() -> None:
-    sample = made_up(60, seed=8)
-    generator = np.random.default_rng(4)
-    drawn = [generator.integers(0, 60, 60) for _ in range(150)]
-    values = [reference.roc_auc_score(sample.labels[rows], sample.scores[rows]) for rows in drawn]
-    ranges, _ = intervals({"one": sample}, 150, 4)
-    assert ranges["one"]["auroc"] == pytest.approx(np.percentile(values, [2.5, 97.5]).tolist())
-
-
-def test_blocks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    sample = made_up()
-    whole = intervals({"one": sample}, 120, 1)
-    monkeypatch.setattr("pipeline.evaluation.bootstrap.CELLS_PER_BLOCK", 7 * len(sample.labels))
-    parts = intervals({"one": sample}, 120, 1)
-    assert parts[1] == whole[1]
-    for metric, (low, high) in whole[0]["one"].items():
-        assert parts[0]["one"][metric] == pytest.approx((low, high), abs=1e-12)
-
-
-def test_the_interval_covers_a_known_accuracy_about_95_times_in_100() -> None:
-    covered = 0
-    for seed in range(200):
-        draw = np.random.default_rng(seed)
-        labels = (draw.random(150) < 0.5).astype(np.int8)
-        scores = np.where(draw.random(150) < 0.8, labels, 1 - labels).astype(np.float32)
-        low, high = intervals({"one": Sample(labels, scores, scores, 0.5, 10)}, 200, seed)[0]["one"]["accuracy"]
-        covered += low <= 0.8 <= high
-    assert 178 <= covered <= 199
 
 
 @given(st.integers(0, 10_000), st.integers(2, 40))
@@ -260,15 +178,6 @@ def test_no_pair_leaves_everything_empty() -> None:
     measured, dropped = both(Sample(nothing.astype(np.int8), nothing, nothing, 0.5, 10), 100, 0)
     assert all(found == {"value": None, "low": None, "high": None} for found in measured["fused"].values())
     assert dropped == 0
-
-
-def test_resamples_of_one_class_are_dropped_and_counted() -> None:
-    labels = np.array([1, 0, 0, 0])
-    (weights,) = resamples(labels, 400, 0)
-    # A resample misses the one match with probability (3/4)^4, and draws nothing else with (1/4)^4.
-    assert 400 - len(weights) == pytest.approx(400 * (0.75**4 + 0.25**4), abs=35)
-    assert (weights.sum(axis=1) == 4).all()
-    assert (weights[:, 0] > 0).all()
 
 
 def test_spearman_equals_scipy_and_is_none_where_undefined() -> None:

@@ -33,6 +33,25 @@ def test_every_stage_of_a_run_says_its_numbers(tiny_run: Path):
             {"enabled": False, "train_kept": {"positive": 1, "negative": 2}, "bounds": {}},
             "train keeps 1 positive, 2 negative; bounds not applied",
         ),
+        (
+            "measure",
+            {"test": {"encoder": {"auroc": 0.75}, "fused": {"brier": 0.1}}},
+            "test AUROC encoder 0.750",
+        ),
+        (
+            "retrieve",
+            {"queries": 3, "entries": 5, "metrics": {"teacher": {"ndcg@10": 0.5}, "fused": {"ndcg@10": 0.25}}},
+            "3 questions to 5 FAQ entries, nDCG@10: teacher 0.500, fused 0.250",
+        ),
+        (
+            "attribution",
+            {
+                "best_input": {"auroc": 0.5, "layer": 1, "module": "q_proj"},
+                "best_adapter": {"auroc": 0.75, "layer": 2, "module": "k_proj"},
+            },
+            "best dev AUROC of one site: A's output 0.750 (layer 2, k_proj), "
+            "its plain input 0.500 (layer 1, q_proj)",
+        ),
     ],
 )
 def test_what_is_not_measured_is_not_told(stage: str, summary: dict[str, object], expected: str):

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from safetensors.numpy import load_file, save_file
 from sklearn.metrics import f1_score, roc_auc_score
 
 from data.errors import FlipkdError
@@ -23,7 +22,6 @@ from pipeline.contract.stage import Context
 from pipeline.evaluation.metrics import METRICS
 from pipeline.stages.export.config import ExportConfig
 from pipeline.stages.export.run import run
-from pipeline.stages.export.verify import spread_sample, verify
 from pipeline.stages.registry import STAGES
 from pipeline.store.store import Store
 
@@ -43,7 +41,7 @@ def exported(tiny_run: Path) -> Path:
 @pytest.fixture
 def export_again(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """Run the stage on scores changed by `change`; without the clean process, which has its own tests."""
-    monkeypatch.setattr("pipeline.stages.export.run.verify", lambda *_: {"encode": 0.0})
+    monkeypatch.setattr("pipeline.stages.export.run.check_in_clean_process", lambda *_: {"encode": 0.0})
 
     def again(change: Callable[[pl.DataFrame], pl.DataFrame], base: str = str(tiny_run / "student")) -> Path:
         inputs = {stage: artifact(tiny_run, stage) for stage in STAGES["export"].reads}
@@ -182,49 +180,6 @@ def test_the_same_inputs_give_the_same_bytes(export_again: Callable[..., Path], 
     pd.testing.assert_frame_equal(
         pd.read_parquet(out / "predictions.parquet"), pd.read_parquet(exported / "predictions.parquet")
     )
-
-
-def test_a_clean_process_notices_weights_that_were_changed(exported: Path, tmp_path: Path) -> None:
-    student = tmp_path / "student"
-    student.mkdir()
-    for file in (exported / "student").iterdir():
-        (student / file.name).symlink_to(file)
-    (student / "adapter_model.safetensors").unlink()
-    weights = load_file(exported / "student/adapter_model.safetensors")
-    save_file({name: values * 1.5 for name, values in weights.items()}, student / "adapter_model.safetensors")
-    frame = pl.read_parquet(exported / "predictions.parquet")
-    texts = list(zip(frame["text_a"], frame["text_b"], strict=True))[:3]
-    reported = {name: frame[name].to_numpy()[:3] for name in ("decoder", "encoder", "fused")}
-    with pytest.raises(FlipkdError, match="does not hold the model that was measured"):
-        verify(student, texts, reported)
-
-
-def test_a_clean_process_that_fails_is_told_with_its_reason(
-    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    script = tmp_path / "fails.py"
-    script.write_text("raise SystemExit('no such class in modules.json')")
-    monkeypatch.setattr("pipeline.stages.export.verify.SCRIPT", script)
-    with pytest.raises(FlipkdError, match=r"does not load in a clean process:\nno such class in modules.json"):
-        verify(exported / "student", [("a", "b")], {})
-
-
-def test_a_clean_process_that_never_answers_is_ended(
-    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    script = tmp_path / "sleeps.py"
-    script.write_text("import time; time.sleep(600)")
-    monkeypatch.setattr("pipeline.stages.export.verify.SCRIPT", script)
-    monkeypatch.setattr("pipeline.stages.export.verify.TIMEOUT_MINUTES", 0.01)
-    with pytest.raises(FlipkdError, match="no answer in a clean process"):
-        verify(exported / "student", [("a", "b")], {}, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["sleeps.py"]
-
-
-def test_the_sample_spreads_from_the_shortest_pair_to_the_longest() -> None:
-    pairs = [("x" * n, "") for n in (5, 1, 4, 2, 3, 9, 8, 7, 6)]
-    assert [len(pairs[n][0]) for n in spread_sample(pairs, 5)] == [1, 3, 5, 7, 9]
-    assert len(spread_sample(pairs, 50)) == len(pairs)
 
 
 def test_the_base_travels_along(tiny_run: Path, exported: Path) -> None:

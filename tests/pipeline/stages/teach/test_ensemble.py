@@ -24,7 +24,7 @@ from pipeline.runner.check import checked_plan
 from pipeline.runner.plan import plan
 from pipeline.stages.score.config import ScoreConfig
 from pipeline.stages.score.run import run as score
-from pipeline.stages.teach.artifact import taught
+from pipeline.stages.teach.artifact import teachers_of
 from pipeline.stages.teach.config import TeachConfig
 from pipeline.stages.teach.run import run
 from pipeline.store.store import Store
@@ -158,7 +158,7 @@ def test_each_teacher_is_tuned_or_not_as_it_says(folder: Path, tmp_path: Path) -
     assert summary["dev_tuned"] is None
     assert summary["others"][0]["dev_tuned"] is not None
     assert [entry["weight"] for entry in summary["combination"]["teachers"]] == [0.25, 0.75]
-    lengths = [teacher.get_max_seq_length() for teacher, _ in taught(tmp_path / "teach")]
+    lengths = [teacher.get_max_seq_length() for teacher, _ in teachers_of(tmp_path / "teach")]
     assert lengths == [64, 16]
 
 
@@ -185,11 +185,11 @@ def test_the_file_says_which_teachers_and_their_vectors_are_kept_apart(
     pd.testing.assert_frame_equal(same, scores)
 
 
-def test_taught_gives_the_combined_cosine(folder: Path, tuned: tuple[Path, dict[str, Any]]) -> None:
+def test_teachers_of_gives_the_combined_cosine(folder: Path, tuned: tuple[Path, dict[str, Any]]) -> None:
     place = tuned[0]
     texts = ["my card", "a high fever"]
     found, shares = 0.0, []
-    for teacher, share in taught(place / "teach"):
+    for teacher, share in teachers_of(place / "teach"):
         a, b = teacher.encode(texts, normalize_embeddings=True)
         found += share * float(a @ b)
         shares.append(share)
@@ -199,7 +199,7 @@ def test_taught_gives_the_combined_cosine(folder: Path, tuned: tuple[Path, dict[
     shutil.copytree(place / "teach" / "teacher" / "0", place / "alone" / "teacher")
     told = json.loads((place / "teach" / "metrics.json").read_text())["teachers"][0]
     (place / "alone" / "metrics.json").write_text(json.dumps(told))
-    assert [share for _, share in taught(place / "alone")] == [1.0]
+    assert [share for _, share in teachers_of(place / "alone")] == [1.0]
 
 
 def test_after_a_kill_what_was_tuned_stays_tuned(

@@ -34,6 +34,17 @@ def pairs(tmp_path: Path) -> Path:
     return write_pairs(tmp_path / "prepare", word_pairs(150))
 
 
+def topic_pairs(folder: Path) -> Path:
+    """Pairs of which one word decides, which tuning learns; the other words are alike where there is no match."""
+    rows = []
+    for n, row in enumerate(word_pairs(150)):
+        rest, other = row["text_a"], " ".join(reversed(word_pairs(150, seed=1)[n]["text_a"].split()))
+        first, second = ("lost", "child") if n // 2 % 2 else ("child", "lost")
+        b = f"{first} {first} {other}" if row["label"] else f"{second} {second} {rest}"
+        rows.append({**row, "text_a": f"{first} {first} {rest}", "text_b": b})
+    return write_pairs(folder, rows)
+
+
 def _run(model: Path, pairs: Path, folder: Path, **settings: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     out = folder / "out"
     out.mkdir()
@@ -43,8 +54,9 @@ def _run(model: Path, pairs: Path, folder: Path, **settings: Any) -> tuple[dict[
     return summary, json.loads((out / "metrics.json").read_text())
 
 
-def test_tuning_reports_both_teachers_and_saves_the_better(model: Path, pairs: Path, tmp_path: Path) -> None:
-    summary, metrics = _run(model, pairs, tmp_path)
+def test_tuning_reports_both_teachers_and_saves_the_better(model: Path, tmp_path: Path) -> None:
+    pairs = topic_pairs(tmp_path / "prepare")
+    summary, metrics = _run(model, pairs, tmp_path, epochs=4, learning_rate=3e-3)
     assert summary["kept"] == metrics["teacher"]["kept"] == "tuned"
     assert summary["worse_after_tuning"] is False
     assert metrics["pairs"] == {"train": 90, "dev": 30}
@@ -60,7 +72,8 @@ def test_tuning_reports_both_teachers_and_saves_the_better(model: Path, pairs: P
         assert found["average_precision"] == pytest.approx(average_precision_score(labels, scores), abs=1e-6)
         assert found["f1"] == pytest.approx(max(f1_score(labels, scores >= t - 1e-6) for t in scores))
         assert found["accuracy"] == pytest.approx(((scores >= found["threshold"]) == labels).mean())
-    assert metrics["dev"]["tuned"]["auroc"] >= metrics["dev"]["untouched"]["auroc"]
+    # Far apart, so that no machine's rounding turns them round.
+    assert metrics["dev"]["tuned"]["auroc"] > metrics["dev"]["untouched"]["auroc"] + 0.2
     assert metrics["dev"]["tuned"] != metrics["dev"]["untouched"]
 
 

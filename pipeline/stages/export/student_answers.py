@@ -1,6 +1,6 @@
 """A program of its own: what a saved student gives in a process that knows nothing of flipkd.
 
-    python -I verify_student.py STUDENT REQUEST.json ANSWER.json
+    python -I student_answers.py STUDENT REQUEST.json ANSWER.json
 
 It ends when its standard input does, so that it does not outlive the process that asks.
 
@@ -41,7 +41,7 @@ def by_peft(student: Path, prompt: Any, pairs: list[tuple[str, str]], device: st
     from peft import AutoPeftModelForCausalLM
 
     with tempfile.TemporaryDirectory() as folder:
-        place = beside_base(student, Path(folder))
+        place = named_by_local_base(student, Path(folder))
         settings = json.loads((student / "student.json").read_text("utf-8"))
         # This student was made here a moment ago, and what the config trusts stands in it.
         options = {"dtype": settings.get("dtype", "auto"), "trust_remote_code": settings["trust_remote_code"]}
@@ -56,7 +56,7 @@ def by_peft(student: Path, prompt: Any, pairs: list[tuple[str, str]], device: st
     return found
 
 
-def beside_base(student: Path, folder: Path) -> Path:
+def named_by_local_base(student: Path, folder: Path) -> Path:
     """The student under a config that names the base where it lies now.
 
     peft wants the base's path inside `adapter_config.json`, where the final place stands; until the artifact is

@@ -1,4 +1,4 @@
-"""The check that a saved student gives the reported numbers in a clean process; see `verify_student.py`."""
+"""The check that a saved student gives the reported numbers in a clean process; see `student_answers.py`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from data.errors import FlipkdError
 from models.student.flipkd_student import SETTINGS
 
 log = logging.getLogger("flipkd.export")
-SCRIPT = Path(__file__).with_name("verify_student.py")
+SCRIPT = Path(__file__).with_name("student_answers.py")
 # Scores in bf16 depend on how pairs fall into batches, in their third digit; fp32 leaves no such excuse.
 TOLERANCE, COARSE_TOLERANCE = 1e-4, 0.05
 # A student of 7 billion parameters loads twice from a slow disk in half of this.
@@ -33,7 +33,7 @@ EQUALS = {
 }
 
 
-def verify(
+def check_in_clean_process(
     student: Path,
     pairs: Sequence[tuple[str, str]],
     reported: Mapping[str, NDArray[np.floating]],
