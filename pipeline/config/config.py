@@ -7,7 +7,9 @@ default the key is what it was before.
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Any
+
+from pydantic import Field, create_model
 
 from pipeline.config.nightly import DriftConfig, PromoteConfig
 from pipeline.contract.section import (
@@ -18,23 +20,10 @@ from pipeline.stages.distill.config import DistillConfig
 from pipeline.stages.export.config import ExportConfig
 from pipeline.stages.filter.config import FilterConfig
 from pipeline.stages.prepare.config import PrepareConfig
+from pipeline.stages.registry import ALL_STAGES
 from pipeline.stages.retrieve.config import RetrieveConfig
 from pipeline.stages.score.config import ScoreConfig
 from pipeline.stages.teach.config import TeachConfig
-
-# ---------------------------------------------------------------------------------------------- prepare
-
-
-# -------------------------------------------------------------------------------------------- teach, score
-
-
-# ----------------------------------------------------------------------------------------------- filter
-
-
-# ------------------------------------------------------------------------------------------------ export
-
-
-# -------------------------------------------------------------------------------------------------- all
 
 
 class Config(Section):
@@ -55,3 +44,13 @@ class Config(Section):
     drift: DriftConfig = DriftConfig()
     promote: PromoteConfig = PromoteConfig()
     retrieve: RetrieveConfig = RetrieveConfig()
+
+
+def config_type() -> type[Config]:
+    """`Config`, with a section for every registered stage that the class does not spell out."""
+    missing: dict[str, Any] = {
+        name: (stage.section, stage.section())
+        for name, stage in ALL_STAGES.items()
+        if (stage.section_name or name) not in Config.model_fields
+    }
+    return create_model("Config", __base__=Config, **missing) if missing else Config

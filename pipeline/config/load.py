@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from data.errors import FlipkdError
 from data.locate import user_path
-from pipeline.config.config import Config
+from pipeline.config.config import Config, config_type
 from pipeline.config.explain import explain
 from pipeline.config.location import anchor
 from pipeline.config.overrides import apply_override
@@ -41,7 +41,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     for override in overrides:
         apply_override(raw, override)
     try:
-        config = Config.model_validate(raw)
+        config = config_type().model_validate(raw)
     except ValidationError as error:
         lines = list(explain(error, raw))
         count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"

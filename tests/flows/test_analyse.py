@@ -259,7 +259,7 @@ def test_pairs_alone_are_refused_before_anything_runs(tmp_path: Path, prefect_se
 
 
 def test_what_is_wrong_is_told_before_prefect_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.analyse.beside", lambda *_: pytest.fail("started"))
+    monkeypatch.setattr("flows.analyse.analyse", lambda *_: pytest.fail("started"))
     config = tmp_path / "pairs.yaml"
     config.write_text(yaml.safe_dump(tiny_config(tmp_path).model_dump(mode="json", exclude_none=True)), "utf-8")
     told = CliRunner().invoke(app, ["retrieve", str(config), "-o", str(tmp_path / "out")])

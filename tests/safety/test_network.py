@@ -57,7 +57,7 @@ def test_processes_that_train_together_meet_on_loopback(tmp_path: Path) -> None:
     if not strace_works():
         pytest.skip("strace is not installed or may not trace here")
     code = (
-        "import torch; from pathlib import Path; from pipeline.stages.distill.processes import meet\n"
+        "import torch; from pathlib import Path; from pipeline.stages.distill.worker import meet\n"
         f"torch.cuda.is_available = lambda: False\nmeet(Path({str(tmp_path)!r}))\n"
         "one = torch.ones(1); torch.distributed.all_reduce(one); print(int(one))\n"
         "torch.distributed.destroy_process_group()"

@@ -153,7 +153,7 @@ def test_a_file_system_without_locks_is_one_message(tmp_path: Path, monkeypatch:
 
 def test_who_waits_for_a_lock_says_so(tmp_path: Path, flipkd_log: pytest.LogCaptureFixture):
     script = (
-        "import sys, time; from pathlib import Path; from pipeline.store.disk import StoreLock\n"
+        "import sys, time; from pathlib import Path; from pipeline.store.lock import StoreLock\n"
         "with StoreLock(Path(sys.argv[1])): print(1, flush=True); time.sleep(60)"
     )
     path = tmp_path / "score-k.lock"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from data.errors import FlipkdError
-from pipeline.stages.export.verify import verify
+from pipeline.stages.export.clean_process import check_in_clean_process
 
 # Its answer names those of flipkd's packages that it would import out of the folder that it is given as a pair.
 SCRIPT = """
@@ -29,8 +29,8 @@ def test_packages_around_it_are_not_taken(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "student.json").write_text("{}", "utf-8")
     script = (tmp_path / "here" if way == "script" else tmp_path) / "script.py"
     script.write_text(SCRIPT, "utf-8")
-    monkeypatch.setattr("pipeline.stages.export.verify.SCRIPT", script)
+    monkeypatch.setattr("pipeline.stages.export.clean_process.SCRIPT", script)
     if way == "PYTHONPATH":
         monkeypatch.setenv("PYTHONPATH", str(tmp_path / "here"))
     with pytest.raises(FlipkdError, match="gives no `encode`"):  # which comes after the check of its imports
-        verify(tmp_path, [(str(tmp_path / "here"), "")], {})
+        check_in_clean_process(tmp_path, [(str(tmp_path / "here"), "")], {})
