@@ -107,5 +107,6 @@ def _apply(prefect_file: Path, config: str) -> None:
 
 def _deployments(client: SyncPrefectClient) -> list[str]:
     found = client.read_deployments(deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG])))
-    flows = {flow.id: flow.name for flow in client.read_flows()}
+    # One by one: a list of all flows comes in pages, and ours may stand on a later one.
+    flows = {flow_id: client.read_flow(flow_id).name for flow_id in {one.flow_id for one in found}}
     return sorted(f"{flows[one.flow_id]}/{one.name}" for one in found)

@@ -9,6 +9,7 @@ A name is one of
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,16 +30,33 @@ class FoundModel:
     Attributes:
         name: as the user wrote it.
         path: a folder, or a GGUF file.
-        identity: `sha256:...` of the content, or `hub:org/name@commit`.
+        known_identity: of a model of the hub; the content tells that of a local one.
     """
 
     name: str
     path: Path
-    identity: str
+    known_identity: str = ""
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """`sha256:...` of the content, or `hub:org/name@commit`; computed when it is asked for."""
+        return self.known_identity or f"sha256:{_digest_while(self.path, _stamps(self.path))}"
 
     @property
     def is_gguf(self) -> bool:
         return self.path.suffix == ".gguf"
+
+
+@functools.lru_cache(maxsize=64)
+def _digest_while(path: Path, stamps: tuple[tuple[str, int, int], ...]) -> str:
+    """The digest of a file or folder, read once a process as long as its files stay as they are."""
+    return digest(path)
+
+
+def _stamps(path: Path) -> tuple[tuple[str, int, int], ...]:
+    """What changes when a file is written: name, size and time of each."""
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    return tuple((str(file), (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files)
 
 
 def find_model(name: str, *, download: bool = True) -> FoundModel:
@@ -62,14 +80,19 @@ def _local(name: str, path: Path) -> FoundModel:
         check_weights(name, path)
     elif path.suffix != ".gguf":
         raise FlipkdError(f"{name}: a file that is not .gguf; name the model's folder instead")
-    return FoundModel(name, path, f"sha256:{digest(path)}")
+    return FoundModel(name, path)
 
 
 def _from_hub(name: str, download: bool) -> FoundModel:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.utils import validate_repo_id
 
     repo, _, revision = name.partition("@")
+    try:
+        validate_repo_id(repo)
+    except HFValidationError:
+        raise FlipkdError(f"{name}: no such file or folder, and not a hub id such as org/name@revision") from None
     try:
         folder = Path(snapshot_download(repo, revision=revision or None, local_files_only=True))
         check_weights(name, folder)

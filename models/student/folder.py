@@ -9,6 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from models.loading.weights import PICKLES
 from models.student import flipkd_student
 
 MODULES = [{"idx": 0, "name": "0", "path": "", "type": "flipkd_student.FlipkdStudent"}]
@@ -76,9 +77,8 @@ def assemble(
     shutil.copy2(Path(flipkd_student.__file__), folder / "flipkd_student.py")
     if revision is None:
         copy = _link_or_copy if base_is_ours else shutil.copy2
-        shutil.copytree(
-            base, folder / "base", copy_function=copy, ignore=shutil.ignore_patterns(".*", "*.bin", "*.pt")
-        )
+        pickles = (f"*{suffix}" for suffix in PICKLES)
+        shutil.copytree(base, folder / "base", copy_function=copy, ignore=shutil.ignore_patterns(".*", *pickles))
     _write_json(folder / "modules.json", MODULES)
     _write_json(folder / "config_sentence_transformers.json", {"similarity_fn_name": "cosine", "prompts": {}})
     adapter = json.loads((folder / "adapter_config.json").read_text("utf-8"))

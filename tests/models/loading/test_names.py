@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from data.errors import FlipkdError
+from data.locate import digest
 from models.loading.convert import converted
 from models.loading.names import FoundModel, find_model
 from tests.tiny import tiny_student
@@ -101,3 +102,24 @@ def test_the_packaged_gguf_is_converted_once_and_kept(tmp_path: Path):
     lm, tokenizer = AutoModelForCausalLM.from_pretrained(path), AutoTokenizer.from_pretrained(path)
     ids = torch.tensor([tokenizer("The capital of France is").input_ids])
     assert tokenizer.decode(lm(input_ids=ids).logits[0, -1].argmax()) == " Paris"
+
+
+@pytest.mark.parametrize("name", ["模型/bert", "foo--bar", "a..b", "org/name.git"])
+def test_what_the_hub_would_not_take_as_a_name_is_told_in_one_line(name: str) -> None:
+    with pytest.raises(FlipkdError, match="no such file or folder, and not a hub id"):
+        find_model(name)
+
+
+def test_a_models_bytes_are_read_once_and_again_when_they_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_student(tmp_path / "model")
+    read: list[Path] = []
+    monkeypatch.setattr("models.loading.names.digest", lambda path: read.append(path) or digest(path))
+    found = find_model(str(folder))
+    assert read == []  # for its path alone nothing is read
+    assert found.identity == find_model(str(folder)).identity == f"sha256:{digest(folder)}"
+    assert read == [folder]
+    (folder / "config.json").write_text((folder / "config.json").read_text("utf-8") + " ", "utf-8")
+    assert find_model(str(folder)).identity == f"sha256:{digest(folder)}" != found.identity
+    assert read == [folder, folder]
