@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,8 @@ def test_fused_is_a_sigmoid_and_survives_certainty():
 
 def test_the_folder_gives_the_trained_numbers_in_both_libraries(base: Path, tmp_path: Path):
     """sentence-transformers and peft, each from the saved folder, against the student in memory."""
+    base = shutil.copytree(base, tmp_path / "base")
+    (base / "rng_state.pth").write_bytes(b"what a trainer leaves beside a model")
     student = new_student(base)
     distilled = tmp_path / "distilled"
     student.lm.save_pretrained(distilled / "adapter")
@@ -208,6 +211,7 @@ def test_the_folder_gives_the_trained_numbers_in_both_libraries(base: Path, tmp_
     (distilled / "student.json").write_text(json.dumps(settings), "utf-8")
     folder = tmp_path / "student"
     assemble(folder, distilled, base, base_name="tiny", revision=None, final=folder)
+    assert not (folder / "base" / "rng_state.pth").exists()
     set_decision(folder, {"thresholds": {}, "fusion": {"intercept": 0.1, "decoder": 1.0, "encoder": 2.0}})
 
     z, logits = student(pair_batch(student.prompt, *token_ids(student)))
