@@ -11,6 +11,7 @@ from pipeline.config.config import Config
 from pipeline.drift.check import check_drift
 from pipeline.drift.view import drift_markdown
 from pipeline.promotion.gate import promote_run
+from pipeline.promotion.outcome import markdown, sentence
 from pipeline.runner.plan import Step
 from pipeline.store.store import Store
 
@@ -40,7 +41,7 @@ def promotion(config: Config, store: Store, steps: Sequence[Step]) -> None:
     """
     outcome = promote_run(config, store, steps)
     create_markdown_artifact(
-        outcome.markdown(), key="flipkd-promotion", description="The new student against the one in use"
+        markdown(outcome), key="flipkd-promotion", description="The new student against the one in use"
     )
     if outcome.refused and config.promote.mode == "auto" and config.promote.otherwise == "fail":
-        raise FlipkdError(f"{outcome.sentence()}. The export is in the store; `promote.otherwise` is fail")
+        raise FlipkdError(f"{sentence(outcome)}. The export is in the store; `promote.otherwise` is fail")

@@ -14,6 +14,8 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_API_URL
 
+from pipeline.terminal.markdown import markdown_table
+
 log = logging.getLogger("flipkd.run")
 KEY = "flipkd-run"
 
@@ -72,8 +74,9 @@ def summary_markdown(flow: str, state: str, message: str | None, notes: list[Sta
     if message:
         parts.append("\n".join(f"    {line}" for line in message.splitlines()))
     if notes:
-        rows = [f"| {one.stage} | {one.state} | {one.seconds:.1f} | `{one.key}` |" for one in notes]
-        parts.append("\n".join(["| stage | state | seconds | artifact |", "| --- | --- | ---: | --- |", *rows]))
+        rows = [[one.stage, one.state, f"{one.seconds:.1f}", f"`{one.key}`"] for one in notes]
+        table = markdown_table(["stage", "state", "seconds", "artifact"], rows, right=["seconds"])
+        parts.append(table.rstrip("\n"))
     if state != "Completed":
         parts.append("What was complete is in the store; the next run of the same config goes on from there.")
     return "\n\n".join(parts) + "\n"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
-
+from pydantic import ByteSize, TypeAdapter, ValidationError
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
 from data.errors import FlipkdError
 from pipeline.housekeeping.garbage import Garbage
-from pipeline.terminal.words import readable_size
 
-UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+SIZE = TypeAdapter(ByteSize)
 
 
 def parse_size(text: str) -> int:
@@ -20,10 +19,10 @@ def parse_size(text: str) -> int:
     Raises:
         FlipkdError: it is no size.
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", text, re.IGNORECASE)
-    if match is None or (match[3] and not match[2]):
-        raise FlipkdError(f"{text!r} is no size; write it as 500MB, 20GB or 20GiB")
-    return int(float(match[1]) * (1024 if match[3] else 1000) ** UNITS[match[2].lower()])
+    try:
+        return int(SIZE.validate_python(text.strip()))
+    except ValidationError:
+        raise FlipkdError(f"{text!r} is no size; write it as 500MB, 20GB or 20GiB") from None
 
 
 def garbage_table(garbage: Garbage) -> Table:
@@ -33,7 +32,7 @@ def garbage_table(garbage: Garbage) -> Table:
         table.add_column(name, no_wrap=True, justify="right" if name == "size" else "left")
     table.add_column("why", overflow="fold", ratio=1)
     for item in garbage.items:
-        table.add_row(item.kind, *map(Text, item.owner), readable_size(item.bytes), Text(item.why))
+        table.add_row(item.kind, *map(Text, item.owner), decimal(item.bytes), Text(item.why))
     return table
 
 

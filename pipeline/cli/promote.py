@@ -45,6 +45,7 @@ def promote(
     from pipeline.config.location import store_of
     from pipeline.promotion.gate import force as promote_by_force
     from pipeline.promotion.gate import promote as compare_and_promote
+    from pipeline.promotion.outcome import sentence
 
     if force != (reason is not None and bool(reason.strip())) or (force and dry_run):
         raise typer.BadParameter("give --force and --reason TEXT together, without --dry-run")
@@ -55,7 +56,7 @@ def promote(
         outcome = promote_by_force(store, settings.promote.name, key, reason or "")
     else:
         outcome = compare_and_promote(settings, store, key, change=not dry_run)
-    typer.echo(outcome.sentence())
+    typer.echo(sentence(outcome))
     if outcome.refused:
         raise typer.Exit(1)
 

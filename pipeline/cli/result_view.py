@@ -9,20 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.evaluation.headline import SCORES, example_pairs, metrics_table, read_metrics
+from pipeline.stages.registry import ALL_STAGES
 from pipeline.store.store import Store
 from pipeline.terminal.visible import visible
-
-# In the order in which people look for them: (what, stage, file).
-PLACES = (
-    ("report", "export", "report.html"),
-    ("student", "export", "student"),
-    ("predictions", "export", "predictions.parquet"),
-    ("filtered scores", "filter", "filtered.parquet"),
-    ("scores", "score", "scores.parquet"),
-    ("teacher", "teach", "teacher"),
-    ("pairs", "prepare", "pairs.parquet"),
-    ("rejected rows", "prepare", "rejects.parquet"),
-)
 
 
 def show_result(console: Console, store: Store, artifacts: dict[str, dict[str, str]]) -> None:
@@ -31,12 +20,11 @@ def show_result(console: Console, store: Store, artifacts: dict[str, dict[str, s
         export = store.path("export", artifacts["export"]["key"])
         console.print(headline_table(export), examples_table(export))
     paths = Table.grid(padding=(0, 2))
-    for what, stage, file in PLACES:
-        if stage not in artifacts:
-            continue
-        path = store.path(stage, artifacts[stage]["key"]) / file
-        if path.exists():
-            paths.add_row(what, Text(readable_path(path)))
+    for name in reversed(artifacts):  # what people look for first, a run makes last
+        for what, file in ALL_STAGES[name].results:
+            path = store.path(name, artifacts[name]["key"]) / file
+            if path.exists():
+                paths.add_row(what, Text(readable_path(path)))
     console.print(paths)
 
 

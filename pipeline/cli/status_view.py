@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
 from pipeline.runner.status import StageStatus
-from pipeline.terminal.words import readable_age, readable_size
+from pipeline.terminal.words import readable_age
 
 
 def status_table(stages: list[StageStatus]) -> Table:
@@ -17,7 +18,7 @@ def status_table(stages: list[StageStatus]) -> Table:
     table.add_column("summary", overflow="fold", ratio=1)
     for one in stages:
         age = "" if one.age_seconds is None else readable_age(one.age_seconds)
-        size = "" if one.bytes is None else readable_size(one.bytes)
+        size = "" if one.bytes is None else decimal(one.bytes)
         table.add_row(one.stage, Text(one.state, STYLES[one.state]), one.key, age, size, Text(one.summary))
     return table
 

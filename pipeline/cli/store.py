@@ -86,9 +86,10 @@ def verify(
     ] = False,
 ) -> None:
     """Check every file in the store against its digest. Exit code 1 if something is wrong."""
+    from rich.filesize import decimal
+
     from pipeline.cli.verify_view import findings_table
     from pipeline.housekeeping.verify import remove_damaged, verify_store
-    from pipeline.terminal.words import readable_size
 
     place = _store(config, store)
     verdict = verify_store(place)
@@ -96,7 +97,7 @@ def verify(
         console().print(findings_table(verdict))
     for problem in verdict.others:
         typer.echo(f"Problem: {problem}")
-    size = readable_size(verdict.bytes)
+    size = decimal(verdict.bytes)
     typer.echo(f"{verdict.artifacts} artifacts, {verdict.files} files, {size} checked: {_outcome(verdict.ok)}")
     if any(finding.foreign for finding in verdict.findings):
         typer.echo("Move the files that are not an artifact's own elsewhere: nothing vouches for them.")
@@ -144,29 +145,28 @@ def gc(
     delete: Annotated[bool, typer.Option("--delete", help="Do it. Without this only show what would go.")] = False,
 ) -> None:
     """Show, and with --delete remove, what no config given, student in use or recent run needs."""
+    from rich.filesize import decimal
+
     from pipeline.cli.garbage_view import garbage_table, kept_line, parse_size
     from pipeline.housekeeping.garbage import find_garbage
     from pipeline.housekeeping.garbage_removal import remove_garbage
-    from pipeline.terminal.words import readable_size
 
     limit = None if max_size is None else parse_size(max_size)
     place, steps = _plans(configs or [], store)
     garbage = find_garbage(place, steps, keep_days=keep_days, max_bytes=limit)
     if garbage.items:
         console().print(garbage_table(garbage))
-    freed, total = readable_size(garbage.bytes), readable_size(garbage.store_bytes)
+    freed, total = decimal(garbage.bytes), decimal(garbage.store_bytes)
     typer.echo(f"{place.root}: {total}; {kept_line(garbage)}")
     if garbage.over_limit:
-        typer.echo(f"Still {readable_size(garbage.over_limit)} above {max_size}: all that is left is needed.")
+        typer.echo(f"Still {decimal(garbage.over_limit)} above {max_size}: all that is left is needed.")
     if not delete:
         typer.echo(f"{freed} would go. To do it: --delete" if garbage.items else "Nothing to remove.")
         return
     removed, stays = remove_garbage(place, garbage)
     for item, reason in stays:
         typer.echo(f"Left {item.path.relative_to(place.root)}: {reason}")
-    typer.echo(
-        f"Removed {len(removed)} of {len(garbage.items)}: {readable_size(sum(i.bytes for i in removed))} freed."
-    )
+    typer.echo(f"Removed {len(removed)} of {len(garbage.items)}: {decimal(sum(i.bytes for i in removed))} freed.")
 
 
 # ---------------------------------------------------------------------------------------------------- help

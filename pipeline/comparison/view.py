@@ -9,6 +9,7 @@ import polars as pl
 
 from pipeline.comparison.statistics import BEST, TEACHER
 from pipeline.evaluation.headline import SHOWN_METRICS
+from pipeline.terminal.markdown import markdown_table
 
 COLUMNS = ("decoder", "encoder", "fused", BEST)
 SHOWN = ("f1", "auroc")
@@ -33,7 +34,7 @@ def _table(rows: pl.DataFrame, metric: str, against: str) -> str:
     teacher = cells[TEACHER, TEACHER, ""]
     head = [SHOWN_METRICS[metric], *COLUMNS[:3], f"best - {against}'s best", "best - teacher"]
     most = rows.filter(against="")["seeds"].max()
-    lines = [head, ["---"] * len(head), ["teacher", _value(teacher), "", "", "", ""]]
+    lines = [["teacher", _value(teacher), "", "", "", ""]]
     for variant in rows.filter(pl.col("variant") != TEACHER)["variant"].unique(maintain_order=True):
         found = [_value(cells.get((variant, score, ""))) for score in COLUMNS[:3]]
         gaps = [_gap(cells.get((variant, BEST, other))) for other in (against, TEACHER)]
@@ -41,7 +42,7 @@ def _table(rows: pl.DataFrame, metric: str, against: str) -> str:
         # An unfinished comparison must not look like a whole one.
         few = "" if seeds == most else f" ({seeds} of {most} seeds)"
         lines.append([f"`{variant}`{few}", *found, *gaps])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(head, lines).rstrip("\n")
 
 
 def _value(row: dict[str, Any] | None) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.drift.check import DriftReport
 from pipeline.drift.measures import Measure
+from pipeline.terminal.markdown import markdown_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,5 +47,4 @@ def drift_table(report: DriftReport) -> Table:
 
 def drift_markdown(report: DriftReport) -> str:
     """The report as Markdown, for an artifact on Prefect's page."""
-    rows = [COLUMNS, ["---"] * len(COLUMNS), *map(cells, report.measures)]
-    return "\n".join([f"## Drift\n\n{heading(report)}\n", *(f"| {' | '.join(row)} |" for row in rows), ""])
+    return f"## Drift\n\n{heading(report)}\n\n{markdown_table(COLUMNS, map(cells, report.measures))}"

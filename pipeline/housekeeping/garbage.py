@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from rich.filesize import decimal
+
 from pipeline.housekeeping.garbage_items import (
     YOUNGEST,
     Item,
@@ -39,9 +41,11 @@ from pipeline.runner.plan import ALL_STAGES, Step
 from pipeline.runner.runs import Run, runs
 from pipeline.store.disk import size_of
 from pipeline.store.store import Store
-from pipeline.terminal.words import readable_size
 
-PLACE = {stage: number for number, stage in enumerate(ALL_STAGES)}
+
+def _place(stage: str) -> int:
+    """A stage's place in the order in which artifacts come from each other."""
+    return list(ALL_STAGES).index(stage)
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def find_garbage(
         for artifact in _weakest(needs, found, used, gone):
             if left <= max_bytes:
                 break
-            gone[artifact] = f"the store is larger than {readable_size(max_bytes)}; "
+            gone[artifact] = f"the store is larger than {decimal(max_bytes)}; "
             left -= sizes[artifact]
             del needs.artifacts[artifact]
     items = [
@@ -120,7 +124,7 @@ def find_garbage(
         for one, why in gone.items()
     ]
     # Artifacts first, each before what it came from: cut short at any moment, every one left has its inputs.
-    items.sort(key=lambda item: (-PLACE[item.owner[0]], item.used, item.owner))
+    items.sort(key=lambda item: (-_place(item.owner[0]), item.used, item.owner))
     settled = frozenset(run.id for run in known if run.state != "running")
     over = 0 if max_bytes is None else max(0, left - max_bytes)
     return Garbage([*items, *others], needs, found, settled, total, over)
@@ -163,7 +167,7 @@ def _last_uses(store: Store, known: Sequence[Run], found: Scan, now: float) -> d
         for artifact in run.planned:
             if artifact in used:
                 used[artifact] = max(used[artifact], at)
-    for artifact in sorted(used, key=lambda one: -PLACE[one[0]]):  # what comes from others first
+    for artifact in sorted(used, key=lambda one: -_place(one[0])):  # what comes from others first
         for source in found.inputs(artifact):
             if source in used:
                 used[source] = max(used[source], used[artifact])
@@ -176,6 +180,6 @@ def _weakest(
     """What only recent runs need, the longest unused first; nothing while something that came from it stays."""
     dependents = found.dependents()
     weak = [one for one in found.artifacts if needs.artifacts.get(one) == "recent"]
-    for one in sorted(weak, key=lambda one: (used[one], -PLACE[one[0]], one)):
+    for one in sorted(weak, key=lambda one: (used[one], -_place(one[0]), one)):
         if dependents.get(one, set()) <= gone.keys():
             yield one

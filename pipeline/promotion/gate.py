@@ -5,17 +5,17 @@ The student in use stays unless a comparison shows that the new one is not worse
 
 from __future__ import annotations
 
-import html
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from data.errors import FlipkdError
 from pipeline.config.config import Config
 from pipeline.config.nightly import PromoteConfig
 from pipeline.promotion.history import history, rolled_back
 from pipeline.promotion.link import LinkMoved, damage, in_use, linked_key, move, refuse
+from pipeline.promotion.outcome import SHOWN_METRICS, Outcome, Verdict, number, sentence, signed
 from pipeline.runner.plan import Step
 from pipeline.store.store import Store
 
@@ -23,67 +23,7 @@ if TYPE_CHECKING:
     from pipeline.promotion.paired import Comparison
 
 log = logging.getLogger("flipkd.promote")
-SHOWN_METRICS = {"auroc": "AUROC", "f1": "F1", "accuracy": "accuracy", "average_precision": "average precision"}
 ROUNDING = 1e-9  # 0.87 - 0.88 is a little below -0.01
-
-Verdict = Literal["promoted", "accepted", "unchanged", "refused"]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a student.
-
-    Attributes:
-        verdict: `promoted`; `accepted`: would have been, but nothing was to be moved; `unchanged`: it is the one
-            in use; `refused`.
-        name: of the link `current/<name>`. key: of the new export. previous: of the one in use before.
-        reason: one English sentence, without its final stop.
-        comparison: None where there was nothing to compare.
-    """
-
-    verdict: Verdict
-    name: str
-    key: str
-    previous: str | None
-    reason: str
-    comparison: Comparison | None = None
-
-    @property
-    def promoted(self) -> bool:
-        return self.verdict == "promoted"
-
-    @property
-    def refused(self) -> bool:
-        return self.verdict == "refused"
-
-    def sentence(self) -> str:
-        """The verdict and its reason, for the log and the terminal."""
-        return f"{self.name}: {_TITLES[self.verdict]}: {self.reason}"
-
-    def markdown(self) -> str:
-        """For Prefect's page."""
-        rows = {"student": f"`{self.key}`", "in use before": f"`{self.previous}`" if self.previous else "none"}
-        found = self.comparison
-        if found is not None and found.problem is None:
-            metric = f"{found.score} {SHOWN_METRICS[found.metric]}"
-            rows[f"{metric}, new"] = _number(found.new)
-            rows[f"{metric}, in use"] = _number(found.current)
-            rows["difference"] = f"{_signed(found.difference)} ({_signed(found.low)} to {_signed(found.high)})"
-        if found is not None:
-            rows["pairs compared"] = f"{found.pairs}, of which {found.positives} match"
-            rows["pairs left out"] = f"{found.left_out}, on which the student in use was trained or tuned"
-            rows["pairs scored for this"] = str(found.scored_again)
-        table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
-        reason = html.escape(self.reason, quote=False)
-        return f"## {self.name}: {_TITLES[self.verdict]}\n\n{reason}.\n\n| | |\n| --- | --- |\n{table}\n"
-
-
-_TITLES: dict[Verdict, str] = {
-    "promoted": "promoted",
-    "accepted": "fit for promotion (`flipkd promote`)",
-    "unchanged": "nothing to do",
-    "refused": "not promoted",
-}
 
 
 def promote_run(config: Config, store: Store, steps: Sequence[Step]) -> Outcome:
@@ -99,7 +39,7 @@ def promote_run(config: Config, store: Store, steps: Sequence[Step]) -> Outcome:
     if key is None:
         raise FlipkdError("only a run that ends with `export` has a student to promote")
     outcome = promote(config, store, key, change=config.promote.mode == "auto")
-    log.info("promote: %s", outcome.sentence())
+    log.info("promote: %s", sentence(outcome))
     return outcome
 
 
@@ -116,7 +56,7 @@ def promote(config: Config, store: Store, key: str, *, change: bool = True) -> O
     """
     name = config.promote.name
     while True:
-        outcome = decide(config, store, key)
+        outcome = verdict_on(config, store, key)
         numbers = None if outcome.comparison is None else asdict(outcome.comparison)
         try:
             if change and outcome.verdict == "accepted":
@@ -149,7 +89,7 @@ def force(store: Store, name: str, key: str, reason: str) -> Outcome:
         return Outcome("promoted", name, key, previous, f"forced: {reason}")
 
 
-def decide(config: Config, store: Store, key: str) -> Outcome:
+def verdict_on(config: Config, store: Store, key: str) -> Outcome:
     """What should become of an export; changes nothing. The verdict is never `promoted`.
 
     Raises:
@@ -200,16 +140,7 @@ def judge(found: Comparison, settings: PromoteConfig) -> tuple[bool, str]:
         verdict = f"the interval's low end is {verdict}"
     seen = f" ({found.left_out} more left out, which the latter has seen)" if found.left_out else ""
     return fit, (
-        f"{found.score} {SHOWN_METRICS[found.metric]} {_number(new)} against {_number(current)} of the student in "
-        f"use on {found.pairs} pairs that neither was trained on{seen}: {_signed(difference)} (95 % interval "
-        f"{_signed(low)} to {_signed(high)}), {verdict}"
+        f"{found.score} {SHOWN_METRICS[found.metric]} {number(new)} against {number(current)} of the student in "
+        f"use on {found.pairs} pairs that neither was trained on{seen}: {signed(difference)} (95 % interval "
+        f"{signed(low)} to {signed(high)}), {verdict}"
     )
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _signed(value: float | None) -> str:
-    """`+0.006`; what rounds to nothing is `+0.000`, not `-0.000`."""
-    return "–" if value is None else f"{round(value, 3) + 0.0:+.3f}"

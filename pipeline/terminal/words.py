@@ -9,13 +9,3 @@ def readable_age(seconds: float) -> str:
         if seconds < limit:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds / 86400:.0f} days"
-
-
-def readable_size(size: int) -> str:
-    """`312 B`, `1.2 MB`: powers of 1000."""
-    number = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "B" or number >= 100 else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} TB"

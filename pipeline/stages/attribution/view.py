@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from pipeline.terminal.markdown import markdown_table
+
 VIEWS = {"auroc_input": "plain input", "auroc_adapter": "A's output"}
 
 
@@ -17,7 +19,7 @@ def markdown(table: pl.DataFrame) -> str:
         table: what `attribution.parquet` holds.
     """
     head = ["module", *(f"{title}: {what}" for title in VIEWS.values() for what in ("mean", "best layer"))]
-    lines = [head, ["---"] * len(head)]
+    lines = []
     for (module,), part in table.group_by("module", maintain_order=True):
         cells = [f"`{module}`"]
         for column in VIEWS:
@@ -27,7 +29,7 @@ def markdown(table: pl.DataFrame) -> str:
                 f"{float(known[column].to_numpy().mean()):.3f}", f"{best['layer']}: {best[column]:.3f}",
             ]  # fmt: skip
         lines.append(cells)
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return markdown_table(head, lines)
 
 
 def grid(table: pl.DataFrame, column: str) -> np.ndarray:

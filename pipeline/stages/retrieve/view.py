@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.terminal.markdown import markdown_table
+
 TITLES = {
     "teacher": "teacher",
     "encoder_untrained": "student before training, encoder",
@@ -22,7 +24,7 @@ def markdown(result: Mapping[str, Any]) -> str:
         result: what `retrieval.json` holds.
     """
     head = ["", *METRICS.values(), "nDCG@10 - teacher's"]
-    lines = [head, ["---"] * len(head)]
+    lines = []
     for name, found in result["scores"].items():
         gap = result["against_teacher"].get(name)
         cells = [_value(found[metric]) for metric in METRICS]
@@ -31,7 +33,7 @@ def markdown(result: Mapping[str, Any]) -> str:
     return (
         f"{result['queries']} questions{drawn}, to {result['entries']} FAQ entries "
         f"({result['catalogue_questions']} catalogue questions); 95 % intervals in brackets\n\n"
-        + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        + markdown_table(head, lines)
     )
 
 

@@ -15,9 +15,10 @@ from data.errors import FlipkdError
 from pipeline.config.config import Config
 from pipeline.config.location import store_of
 from pipeline.config.nightly import PromoteConfig
-from pipeline.promotion.gate import decide, force, judge, promote, promote_run
+from pipeline.promotion.gate import force, judge, promote, promote_run, verdict_on
 from pipeline.promotion.history import history
 from pipeline.promotion.link import in_use, link_of, move, roll_back
+from pipeline.promotion.outcome import markdown
 from pipeline.promotion.paired import Comparison
 from pipeline.runner.plan import plan
 from pipeline.store.store import Store
@@ -181,7 +182,7 @@ def test_a_damaged_export_is_refused_even_by_force(store: Store) -> None:
 def test_force_compares_nothing_and_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     old, new = student(store, 3.0), student(store, 1.0)
     promote(config_with(), store, old)
-    monkeypatch.setattr(module, "decide", lambda *_: pytest.fail("something was compared"))
+    monkeypatch.setattr(module, "verdict_on", lambda *_: pytest.fail("something was compared"))
     outcome = force(store, "default", new, "the test pairs are wrong")
     assert (outcome.promoted, outcome.reason) == (True, "forced: the test pairs are wrong")
     assert (history(store)[-1].forced, history(store)[-1].reason) == (True, "the test pairs are wrong")
@@ -204,12 +205,12 @@ def test_a_move_meanwhile_is_compared_again(store: Store, monkeypatch: pytest.Mo
     promote(config_with(), store, weak)
 
     def slow(*args: Any) -> Any:
-        found = decide(*args)
+        found = verdict_on(*args)
         if in_use(store) == weak:
             move(store, "default", strong, "by hand", expected=weak)
         return found
 
-    monkeypatch.setattr(module, "decide", slow)
+    monkeypatch.setattr(module, "verdict_on", slow)
     outcome = promote(config_with(), store, middle)
     assert (outcome.refused, outcome.previous, in_use(store)) == (True, strong, strong)
 
@@ -231,8 +232,8 @@ def test_the_flow_promotes_only_by_itself_if_told(tiny_run: Path, tmp_path: Path
 
 def test_markdown(store: Store) -> None:
     old, new = student(store, 1.0), student(store, 3.0)
-    assert "| in use before | none |" in promote(config_with(), store, old).markdown()
-    text = promote(config_with(), store, new).markdown()
+    assert "| in use before | none |" in markdown(promote(config_with(), store, old))
+    text = markdown(promote(config_with(), store, new))
     assert text.startswith("## default: promoted\n\nfused AUROC 0.9")
     for line in (
         f"| student | `{new}` |",
@@ -240,8 +241,8 @@ def test_markdown(store: Store) -> None:
         "| pairs left out | 0, on which the student in use was trained or tuned |",
     ):
         assert line in text.splitlines()
-    assert "## default: not promoted" in promote(config_with(), store, student(store, 1.2)).markdown()
-    text = force(store, "default", old, "<script>alert(1)</script>").markdown()
+    assert "## default: not promoted" in markdown(promote(config_with(), store, student(store, 1.2)))
+    text = markdown(force(store, "default", old, "<script>alert(1)</script>"))
     assert "<script" not in text
 
 
@@ -251,7 +252,7 @@ def test_scores_and_metrics_are_the_configs(store: Store) -> None:
     mixed = scored_pairs(200, 2, 1.0).with_columns(pl.Series("encoder", better["encoder"]))
     old_key, new_key = add_run(store, old, name="old"), add_run(store, mixed, name="new")
     promote(config_with(), store, old_key)
-    assert decide(config_with(), store, new_key).refused
-    outcome = decide(config_with(score="encoder", metric="accuracy"), store, new_key)
+    assert verdict_on(config_with(), store, new_key).refused
+    outcome = verdict_on(config_with(score="encoder", metric="accuracy"), store, new_key)
     assert outcome.verdict == "accepted"
     assert outcome.reason.startswith("encoder accuracy 0.9")

@@ -13,7 +13,7 @@ import pytest
 from pipeline.config.location import store_of
 from pipeline.runner.plan import plan
 from pipeline.runner.status import status
-from pipeline.terminal.words import readable_age, readable_size
+from pipeline.terminal.words import readable_age
 from tests.tiny import tiny_config
 
 
@@ -50,4 +50,3 @@ def test_age_size_and_damage(tiny_run: Path, tmp_path: Path) -> None:
 
 def test_readable() -> None:
     assert [readable_age(s) for s in (5, 600, 7 * 3600, 3 * 86400)] == ["5 s", "10 min", "7 h", "3 days"]
-    assert [readable_size(s) for s in (312, 1234, 270_000_000, 5e12)] == ["312 B", "1.2 kB", "270 MB", "5.0 TB"]  # type: ignore[arg-type]
