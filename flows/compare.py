@@ -26,7 +26,7 @@ from flows.remaining_time import Clock
 from flows.summary import HOOKS
 from flows.workers import in_process, processes_ended_if_stopped
 from pipeline.comparison.config import CompareConfig, Job, all_jobs
-from pipeline.comparison.statistics import Student, summarise, value_rows
+from pipeline.comparison.statistics import MeasuredStudent, summarise, value_rows
 from pipeline.comparison.view import draw, markdown
 from pipeline.config.config import Config
 from pipeline.config.location import store_of
@@ -85,7 +85,7 @@ def compare(
         todo, plans, last = [todo[n] for n in there], [plans[n] for n in there], [last[n] for n in there]
     already = [folder.exists() for folder in last]
     clock = Clock(already, jobs)
-    found: dict[int, Student] = {}
+    found: dict[int, MeasuredStudent] = {}
     if there_only:
         made: Iterator[tuple[int, float]] = ((number, 0.0) for number in range(len(todo)))
     else:
@@ -103,7 +103,7 @@ def compare(
                     "compare: %d of %d done: %s, %s, seed %d%s",
                     count, len(todo), dataset, variant, seed, clock.left(),
                 )  # fmt: skip
-                found[number] = Student(dataset, variant, seed, last[number])
+                found[number] = MeasuredStudent(dataset, variant, seed, last[number])
                 if not already[number]:  # a table of many students takes seconds
                     write_all()
         except FlipkdError:
@@ -196,7 +196,7 @@ def make_student(steps: Plan, config: Config, store: Store) -> None:
                 execute(step, config, store)
 
 
-def write(students: Sequence[Student], comparison: CompareConfig, out: Path) -> str:
+def write(students: Sequence[MeasuredStudent], comparison: CompareConfig, out: Path) -> str:
     """Write what is known so far; each file is replaced as a whole."""
     make_folder(out)
     summary = summarise(students, comparison.against, count=comparison.resamples, seed=comparison.seeds[0])

@@ -38,7 +38,7 @@ BEST = "best"
 
 
 @dataclass(frozen=True)
-class Student:
+class MeasuredStudent:
     """One measured student: where its `measure` artifact lies."""
 
     dataset: str
@@ -47,7 +47,7 @@ class Student:
     folder: Path
 
 
-def value_rows(students: Iterable[Student]) -> pl.DataFrame:
+def value_rows(students: Iterable[MeasuredStudent]) -> pl.DataFrame:
     """A row for each student, split, score and metric, with the columns `ROWS`.
 
     The teacher is the same for all students of a dataset: its rows stand once, as the variant `teacher`, seed 0.
@@ -65,7 +65,7 @@ def value_rows(students: Iterable[Student]) -> pl.DataFrame:
     return pl.DataFrame([(*key, value) for key, value in rows.items()], schema=ROWS, orient="row")
 
 
-def summarise(students: Iterable[Student], against: str, *, count: int, seed: int) -> pl.DataFrame:
+def summarise(students: Iterable[MeasuredStudent], against: str, *, count: int, seed: int) -> pl.DataFrame:
     """Means over seeds on test with 95 % intervals, and differences from one variant and from the teacher.
 
     Args:
@@ -80,7 +80,7 @@ def summarise(students: Iterable[Student], against: str, *, count: int, seed: in
     Raises:
         FlipkdError: the students of a dataset have different test pairs or teachers.
     """
-    by_dataset: dict[str, list[Student]] = {}
+    by_dataset: dict[str, list[MeasuredStudent]] = {}
     for student in students:
         by_dataset.setdefault(student.dataset, []).append(student)
     rows = [
@@ -92,7 +92,7 @@ def summarise(students: Iterable[Student], against: str, *, count: int, seed: in
 
 
 def _summarise(
-    dataset: str, students: list[Student], against: str, count: int, seed: int
+    dataset: str, students: list[MeasuredStudent], against: str, count: int, seed: int
 ) -> Iterable[dict[str, Any]]:
     labels, samples, chosen = _samples(dataset, students)
     whole = np.ones((1, len(labels)), np.int32)
@@ -150,7 +150,7 @@ def shared(ours: list[Key], theirs: list[Key]) -> tuple[list[Key], list[Key]]:
 
 
 def _samples(
-    dataset: str, students: list[Student]
+    dataset: str, students: list[MeasuredStudent]
 ) -> tuple[NDArray[np.integer], dict[Key, Sample], dict[str, str]]:
     """Labels of the test pairs, every score on them, and which of its scores is each variant's best on dev."""
     samples: dict[Key, Sample] = {}

@@ -15,8 +15,6 @@ from pipeline.store.store import Store
 from pipeline.terminal.words import readable_age
 
 Kind = Literal["artifact", "work", "model", "cache", "left over"]
-# Folders of the store; a run that uses `<cache>/<name>` touches it.
-CACHES = ("embeddings", "activations", "text_passes")
 YOUNGEST = 3600.0  # a model or cache as young as this may be about to be used
 
 
@@ -74,9 +72,7 @@ def models(store: Store, needs: Needs, keep_days: float, now: float) -> Iterator
 
 def caches(store: Store, now: float) -> Iterator[Item]:
     """What only saves time, each with its last use."""
-    for folder in sorted(
-        folder for name in CACHES for folder in store.root.glob(f"{name}/[!.]*") if folder.is_dir()
-    ):
+    for folder in sorted(folder for cache in store.caches for folder in cache.glob("[!.]*") if folder.is_dir()):
         used = trusted(cache_times(folder), now)
         why = f"saves time only; {idle(used, now)}"
         yield Item("cache", (folder.parent.name, folder.name), folder, size_of(folder), used, why)
@@ -90,9 +86,9 @@ def cache_times(folder: Path) -> list[float | None]:
 def is_useless(store: Store, cache: Item, needs: Needs, since: float) -> bool:
     """Of embeddings: no teacher that stays has used them. Of others: they were not used lately."""
     folder, name = cache.owner
-    if folder != "embeddings":
+    if folder != store.embeddings.name:
         return cache.used < since
-    teachers = cache_identities(store.root / folder).get(name, set())
+    teachers = cache_identities(store.embeddings).get(name, set())
     return not any(("teach", key) in needs.artifacts for key in teachers)
 
 
@@ -103,13 +99,13 @@ def left_over(store: Store, now: float) -> Iterator[Item]:
         owner = (folder.parent.name, key)
         if state in {"writing", "discarded"} and is_artifact(*owner) and not _is_locked(store, owner):
             yield _left(owner, folder, now)
-    for folder in sorted(folder for name in ("models", *CACHES) for folder in store.root.glob(f"{name}/.*")):
+    for folder in sorted(folder for place in store.shared for folder in place.glob(".*")):
         name, _, state = folder.name.removeprefix(".").partition(".")
         if state in {"writing", "discarded"} and not is_held(folder.with_name(f"{name}.lock")):
             yield _left((folder.parent.name, name), folder, now)
-    for file in sorted(store.root.glob("runs/.*.json.writing")):
+    for file in sorted(store.runs.glob(".*.json.writing")):
         run = file.name.removeprefix(".").removesuffix(".json.writing")
-        if not is_held(store.root / "locks" / f"run-{run}.lock"):
+        if not is_held(store.locks / f"run-{run}.lock"):
             yield _left(("runs", run), file, now)
 
 
@@ -119,4 +115,4 @@ def _left(owner: Artifact, path: Path, now: float) -> Item:
 
 
 def _is_locked(store: Store, owner: Artifact) -> bool:
-    return is_held(store.root / "locks" / f"{owner[0]}-{owner[1]}.lock")
+    return is_held(store.locks / f"{owner[0]}-{owner[1]}.lock")

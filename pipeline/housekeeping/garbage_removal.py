@@ -15,7 +15,7 @@ from pathlib import Path
 
 from data.errors import FlipkdError
 from pipeline.housekeeping.garbage import Garbage
-from pipeline.housekeeping.garbage_items import CACHES, Item, cache_times
+from pipeline.housekeeping.garbage_items import Item, cache_times
 from pipeline.housekeeping.retention import CLOCK_SLACK, Needs, urgent_needs
 from pipeline.runner.runs import sweep_locks
 from pipeline.store.disk import disk_problem, sweep
@@ -107,21 +107,21 @@ def _hide(item: Item) -> Path | None:
 
 def _lock(store: Store, item: Item) -> StoreLock:
     folder, name = item.owner
-    if folder in {"models", *CACHES}:
-        return StoreLock(store.root / folder / f"{name}.lock")  # the one that who makes it holds
+    if place := next((one for one in store.shared if one.name == folder), None):
+        return StoreLock(place / f"{name}.lock")  # the one that who makes it holds
     return store.named_lock("gc-runs") if folder == "runs" else store.lock(folder, name)
 
 
 def _beside(store: Store) -> Iterator[Path]:
-    for name in ("models", *CACHES):
-        yield from store.root.glob(f"{name}/[!.]*")
+    for place in store.shared:
+        yield from place.glob("[!.]*")
 
 
 def _redate(store: Store, garbage: Garbage) -> None:
     """Give files with a time in the future, which a wrong clock left, the time of now: they age from here on."""
     now = time.time()
     paths = [store.path(*artifact) for artifact in garbage.scan.artifacts]
-    for path in [*paths, *store.root.glob("runs/[!.]*.json"), *_beside(store)]:
+    for path in [*paths, *store.runs.glob("[!.]*.json"), *_beside(store)]:
         with suppress(OSError):
             if path.stat().st_mtime > now + CLOCK_SLACK:
                 os.utime(path, (now, now))

@@ -45,7 +45,7 @@ class Record(BaseModel):
 
 def history_file(store: Store, name: str) -> Path:
     """Where the history lies, whether or not it is there."""
-    return store.root / "promotions" / f"{name}.jsonl"
+    return store.promotions / f"{name}.jsonl"
 
 
 def history(store: Store, name: str = "default") -> list[Record]:

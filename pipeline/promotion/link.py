@@ -38,7 +38,7 @@ class LinkMoved(Exception):
 
 def link_of(store: Store, name: str = "default") -> Path:
     """`<store>/current/<name>`, whether or not it is there."""
-    return store.root / "current" / name
+    return store.current / name
 
 
 def in_use(store: Store, name: str = "default") -> str | None:
@@ -85,8 +85,8 @@ def promoted_keys(store: Store) -> dict[str, list[str]]:
     Raises:
         FlipkdError: a link or a history cannot be read, so that it is not known what to keep.
     """
-    names = {path.name for path in _listed(store.root / "current") if not path.name.startswith(".")}
-    names |= {path.stem for path in _listed(store.root / "promotions") if path.suffix == ".jsonl"}
+    names = {path.name for path in _listed(store.current) if not path.name.startswith(".")}
+    names |= {path.stem for path in _listed(store.promotions) if path.suffix == ".jsonl"}
     found = {}
     for name in sorted(names):
         current = linked_key(store, name)

@@ -155,7 +155,7 @@ def recording(config: Config, store: Store, steps: Sequence[Step]) -> Iterator[s
 
 
 def _write(store: Store, record: RunRecord) -> None:
-    replace_file(store.root / "runs" / f"{record.id}.json", record.model_dump_json(indent=2) + "\n")
+    replace_file(store.runs / f"{record.id}.json", record.model_dump_json(indent=2) + "\n")
 
 
 def _let_go(lock: StoreLock) -> None:
@@ -227,7 +227,7 @@ def runs(store: Store, without: Container[str] = ()) -> list[Run]:
         without: ids of runs that are not read.
     """
     found = []
-    for path in sorted(path for path in store.root.glob("runs/[!.]*.json") if path.stem not in without):
+    for path in sorted(path for path in store.runs.glob("[!.]*.json") if path.stem not in without):
         try:
             found.append(_read(store, path))
         except FileNotFoundError:
@@ -237,7 +237,7 @@ def runs(store: Store, without: Container[str] = ()) -> list[Run]:
 
 def _read(store: Store, path: Path) -> Run:
     # The lock is looked at first: a run that ends in between then counts as ended, not as crashed.
-    held = is_held(store.root / "locks" / f"{_lock_name(path.stem)}.lock")
+    held = is_held(store.locks / f"{_lock_name(path.stem)}.lock")
     modified = path.stat().st_mtime
     try:
         record = RunRecord.model_validate_json(path.read_bytes())
@@ -276,7 +276,7 @@ def sweep_locks(store: Store) -> int:
     Returns:
         How many there were.
     """
-    dead = [path for path in store.root.glob(f"locks/{_lock_name('*')}.lock") if not is_held(path)]
+    dead = [path for path in store.locks.glob(f"{_lock_name('*')}.lock") if not is_held(path)]
     for path in dead:
         path.unlink(missing_ok=True)
     return len(dead)

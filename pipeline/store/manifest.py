@@ -52,10 +52,11 @@ class Manifest(BaseModel):
 def sealed(manifest: Manifest) -> str:
     """The manifest as it is written: JSON with a digest of itself, so that one byte of damage shows here too."""
     plain = json.loads(manifest.model_dump_json(exclude={"digest"}))
-    return json.dumps(plain | {"digest": _digest_of(plain)}, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(plain | {"digest": manifest_digest(plain)}, indent=2, ensure_ascii=False) + "\n"
 
 
-def _digest_of(plain: dict[str, Any]) -> str:
+def manifest_digest(plain: dict[str, Any]) -> str:
+    """The digest of a manifest as plain data, of all but its own field `digest`."""
     text = json.dumps({name: plain[name] for name in plain if name != "digest"}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

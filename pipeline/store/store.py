@@ -19,7 +19,7 @@ from data.errors import FlipkdError
 from data.locate import digest
 from pipeline.store.disk import disk_problem, flush, make_folder, sweep, sync
 from pipeline.store.lock import StoreLock
-from pipeline.store.manifest import MANIFEST, FileEntry, Manifest, _digest_of, read_manifest
+from pipeline.store.manifest import MANIFEST, FileEntry, Manifest, manifest_digest, read_manifest
 
 # Prefect keeps its result record inside the artifact, so that deleting the artifact deletes the cache entry.
 PREFECT_RECORD = "prefect-result.json"
@@ -65,6 +65,30 @@ class Store:
         """Folders of what only saves time; a run that uses `<cache>/<name>` touches it."""
         return self.embeddings, self.activations, self.text_passes
 
+    @property
+    def shared(self) -> tuple[Path, ...]:
+        """Folders of what runs make for each other, each thing under a lock file beside it."""
+        return self.models, *self.caches
+
+    @property
+    def runs(self) -> Path:
+        """Records of runs (`runner.runs`)."""
+        return self.root / "runs"
+
+    @property
+    def locks(self) -> Path:
+        return self.root / "locks"
+
+    @property
+    def current(self) -> Path:
+        """Links to the students in use (`promotion.link`)."""
+        return self.root / "current"
+
+    @property
+    def promotions(self) -> Path:
+        """Histories of which student was in use (`promotion.history`)."""
+        return self.root / "promotions"
+
     def lock(self, stage: str, key: str) -> StoreLock:
         """The lock of one artifact: held while it is written or removed. It dies with its holder."""
         return self.named_lock(f"{stage}-{key}")
@@ -75,9 +99,8 @@ class Store:
 
     def named_lock(self, name: str) -> StoreLock:
         """A lock in the store's folder of locks."""
-        folder = self.root / "locks"
-        make_folder(folder)
-        return StoreLock(folder / f"{_plain(name)}.lock")
+        make_folder(self.locks)
+        return StoreLock(self.locks / f"{_plain(name)}.lock")
 
     def artifacts(self) -> list[tuple[str, str]]:
         """Stage and key of every artifact that can be seen, sorted; whether they are intact is not looked at."""
@@ -117,7 +140,7 @@ class Store:
             raise FlipkdError(f"{path} cannot be read as a manifest: {reason}") from None
         if (manifest.stage, manifest.key) != (stage, key):
             raise FlipkdError(f"{path} belongs to {manifest.stage}/{manifest.key}, not to {stage}/{key}")
-        if manifest.digest is not None and manifest.digest != _digest_of(json.loads(path.read_bytes())):
+        if manifest.digest is not None and manifest.digest != manifest_digest(json.loads(path.read_bytes())):
             raise FlipkdError(f"{path} differs from its digest")
         return manifest
 

@@ -16,7 +16,7 @@ from data.errors import FlipkdError
 from flows.compare import compare, run_comparison
 from pipeline.cli.main import app
 from pipeline.comparison.config import CompareConfig, all_jobs, load_comparison, variant_config
-from pipeline.comparison.statistics import Student, summarise
+from pipeline.comparison.statistics import MeasuredStudent, summarise
 from pipeline.comparison.view import markdown
 from pipeline.config.load import load_config
 from tests.tiny import tiny_config
@@ -215,9 +215,9 @@ def test_a_variant_that_lacks_seeds_is_compared_on_those_it_has(done: Path) -> N
     found = {v: [measured(done, v, seed) for seed in (1, 2)] for v in ("flip", "sft")}
     folders = {v: [measured_folder(done, v, seed) for seed in (1, 2)] for v in ("flip", "sft")}
     students = [
-        Student("tiny", "flip", seed, folder) for seed, folder in zip((1, 2), folders["flip"], strict=True)
+        MeasuredStudent("tiny", "flip", seed, folder) for seed, folder in zip((1, 2), folders["flip"], strict=True)
     ]
-    students.append(Student("tiny", "sft", 2, folders["sft"][1]))
+    students.append(MeasuredStudent("tiny", "sft", 2, folders["sft"][1]))
     summary = summarise(students, "sft", count=100, seed=0)
 
     def auroc(variant: str, seed: int) -> float:

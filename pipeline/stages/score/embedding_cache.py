@@ -20,8 +20,8 @@ A part is written under another name, flushed, and renamed to its own digest: it
 byte of damage shows. Parts are never changed, so any number of runs may read and add at a time; two that add the
 same text do no harm. Nothing here is needed: removing a cache, at any moment, costs time and changes no result.
 
-For `flipkd gc`: `cache_identities(store.root / "embeddings")` gives for each cache the keys of `teach` that have
-used it; a cache none of whose keys is kept can go, with `store.root / "embeddings" / name` as a whole.
+For `flipkd gc`: `cache_identities(store.embeddings)` gives for each cache the keys of `teach` that have
+used it; a cache none of whose keys is kept can go, with `store.embeddings / name` as a whole.
 `cache_name(folder)` is the cache of a teacher's folder. A run marks the cache as its own before it reads from it.
 """
 
