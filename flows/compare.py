@@ -22,137 +22,126 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from data.errors import FlipkdError
 from flows.flip import make, show_progress
 from flows.gpu import gpu_slot
-from flows.remaining_time import Clock
+from flows.remaining_time import RemainingTime
 from flows.summary import HOOKS
 from flows.workers import in_process, processes_ended_if_stopped
-from pipeline.comparison.config import CompareConfig, Job, all_jobs
+from pipeline.comparison.config import CompareConfig
 from pipeline.comparison.statistics import MeasuredStudent, summarise, value_rows
+from pipeline.comparison.students import PlannedStudent
 from pipeline.comparison.view import draw, markdown
-from pipeline.config.config import Config
-from pipeline.config.location import store_of
-from pipeline.runner.check import checked_plan
 from pipeline.runner.execute import execute
-from pipeline.runner.plan import Step, plan, side_step
+from pipeline.runner.plan import Step
 from pipeline.runner.runs import recording
-from pipeline.store.store import Store, make_folder
+from pipeline.store.store import make_folder
 
 log = logging.getLogger("flipkd.compare")
-Plan = list[Step]
 
 
 def run_comparison(
-    comparison: CompareConfig, out: str, store: str | None = None, jobs: int = 1, there_only: bool = False
+    comparison: CompareConfig,
+    students: Sequence[PlannedStudent],
+    out: Path,
+    jobs: int = 1,
+    there_only: bool = False,
 ) -> str:
-    """`compare`, with several students at a time where `jobs` is above 1."""
-    if jobs == 1 or there_only:
-        return compare(comparison, out, store, there_only=there_only)
-    runner = ThreadPoolTaskRunner(max_workers=jobs)
-    return compare.with_options(task_runner=runner)(comparison, out, store, jobs)  # type: ignore[arg-type]
-
-
-@flow(name="compare", persist_result=False, **HOOKS)
-def compare(
-    comparison: CompareConfig, out: str, store: str | None = None, jobs: int = 1, there_only: bool = False
-) -> str:
-    """Train and measure every variant of every dataset with every seed, and write the comparison.
+    """Train and measure every student, and write the comparison.
 
     Args:
-        comparison: the datasets, variants and seeds.
+        students: from `planned_students`.
         out: the folder to write to: `comparison.parquet` (a row for each student, split, score and metric),
             `summary.parquet` (means and differences with intervals), `comparison.md`, `comparison.png`.
-        store: the artifact store; by default that of each dataset's config.
-        jobs: students at a time; above 1 by `run_comparison`, which brings the processes.
+        jobs: students at a time, each in a process of its own where there are several.
         there_only: take the students that are measured already, and make none.
 
     Returns:
         The Markdown tables.
 
     Raises:
-        FlipkdError: a config, file or model is wrong, and nothing is trained; or students failed, and the others
-            were made; or none is there.
+        FlipkdError: students failed, and the others were made; or none is there.
     """
+    runner = ThreadPoolTaskRunner(max_workers=jobs)
+
+    # The students are no parameter: hundreds of configs are more than Prefect's server takes.
+    @flow(name="compare", persist_result=False, task_runner=runner, **HOOKS)  # type: ignore[arg-type]
+    def compare(comparison: CompareConfig, out: str, jobs: int, there_only: bool) -> str:
+        return _compare(comparison, students, Path(out), jobs, there_only)
+
+    return compare(comparison, str(out), jobs, there_only)
+
+
+def _compare(
+    comparison: CompareConfig, students: Sequence[PlannedStudent], out: Path, jobs: int, there_only: bool
+) -> str:
     show_progress()
-    todo = all_jobs(comparison, store)
-    for config in {job[0]: job[3] for job in todo}.values():
-        checked_plan(config)
-    plans = [_plan(job[3]) for job in todo]
-    last = [store_of(job[3]).path("measure", steps[-1].key) for job, steps in zip(todo, plans, strict=True)]
     if there_only:
-        there = [n for n, folder in enumerate(last) if folder.exists()]
-        log.info("compare: %d of %d students are there", len(there), len(todo))
+        there = [student for student in students if student.folder.exists()]
+        log.info("compare: %d of %d students are there", len(there), len(students))
         if not there:
             raise FlipkdError("compare: none of these students is in the store yet; leave --there-only out")
-        todo, plans, last = [todo[n] for n in there], [plans[n] for n in there], [last[n] for n in there]
-    already = [folder.exists() for folder in last]
-    clock = Clock(already, jobs)
-    found: dict[int, MeasuredStudent] = {}
+        students = there
+    already = [student.folder.exists() for student in students]
+    remaining = RemainingTime(already, jobs)
+    measured: dict[int, MeasuredStudent] = {}
     if there_only:
-        made: Iterator[tuple[int, float]] = ((number, 0.0) for number in range(len(todo)))
+        made: Iterator[tuple[int, float]] = ((number, 0.0) for number in range(len(students)))
     else:
-        made = _at_once(todo, plans, jobs) if jobs > 1 else _one_by_one(todo, plans)
+        made = _at_once(students, jobs) if jobs > 1 else _one_by_one(students)
 
     def write_all() -> str:
-        return write([found[n] for n in sorted(found)], comparison, Path(out))
+        return write([measured[n] for n in sorted(measured)], comparison, out)
 
     with processes_ended_if_stopped():
         try:
             for count, (number, seconds) in enumerate(made, 1):
-                dataset, variant, seed, _ = todo[number]
-                clock.done(number, seconds)
+                one = students[number]
+                remaining.done(number, seconds)
                 log.info(
                     "compare: %d of %d done: %s, %s, seed %d%s",
-                    count, len(todo), dataset, variant, seed, clock.left(),
+                    count, len(students), one.dataset, one.variant, one.seed, remaining.in_words(),
                 )  # fmt: skip
-                found[number] = MeasuredStudent(dataset, variant, seed, last[number])
+                measured[number] = MeasuredStudent(one.dataset, one.variant, one.seed, one.folder)
                 if not already[number]:  # a table of many students takes seconds
                     write_all()
         except FlipkdError:
-            if found:
+            if measured:
                 write_all()
             raise
     return write_all()
 
 
-def _plan(config: Config) -> Plan:
-    steps = plan(config, "distill")
-    return [*steps, side_step("measure", config, steps)]
-
-
-def _one_by_one(todo: Sequence[Job], plans: Sequence[Plan]) -> Iterator[tuple[int, float]]:
+def _one_by_one(students: Sequence[PlannedStudent]) -> Iterator[tuple[int, float]]:
     """Make the students in order; yields the number of each that is done, and its seconds."""
-    for number, ((*_, config), steps) in enumerate(zip(todo, plans, strict=True)):
-        started, store = time.monotonic(), store_of(config)
-        with recording(config, store, steps):
-            for step in steps:
-                make(step, config, store)
+    for number, one in enumerate(students):
+        started = time.monotonic()
+        _make(one, one.steps)
         yield number, time.monotonic() - started
 
 
-def _at_once(todo: Sequence[Job], plans: Sequence[Plan], jobs: int) -> Iterator[tuple[int, float]]:
+def _make(student: PlannedStudent, steps: Sequence[Step]) -> None:
+    """Make some of a student's steps, as tasks, in this process."""
+    with recording(student.config, student.store, steps):
+        for step in steps:
+            make(step, student.config, student.store)
+
+
+def _at_once(students: Sequence[PlannedStudent], jobs: int) -> Iterator[tuple[int, float]]:
     """Make several students at a time, in processes; what they share comes first, here. Yields as above.
 
     Raises:
         FlipkdError: students failed; the others are made first.
     """
-    shared = {
-        (store_of(job[3]).root, *(step.key for step in steps[:-2])): (job[3], steps[:-2])
-        for job, steps in zip(todo, plans, strict=True)
-    }
-    for config, steps in shared.values():
-        store = store_of(config)
-        with recording(config, store, steps):
-            for step in steps:
-                make(step, config, store)
+    shared = {(one.store.root, *(step.key for step in one.steps[:-2])): one for one in students}
+    for one in shared.values():
+        _make(one, one.steps[:-2])
     # No more at a time than there are processes: what is submitted together starts in any order.
-    waiting = iter(enumerate(todo))
+    waiting = iter(enumerate(students))
     threads = max(1, len(os.sched_getaffinity(0)) // jobs) if hasattr(os, "sched_getaffinity") else 1
     running: dict[PrefectFuture[float], int] = {}
     ended: Queue[PrefectFuture[float]] = Queue()
 
     def begin(count: int) -> None:
-        for number, (dataset, variant, seed, config) in itertools.islice(waiting, count):
-            name = f"{dataset} {variant} seed {seed}"
-            future = run_student.submit(name, plans[number], config, store_of(config), threads)
+        for number, one in itertools.islice(waiting, count):
+            future = run_student.submit(f"{one.dataset} {one.variant} seed {one.seed}", one, threads)
             running[future] = number
             future.add_done_callback(ended.put)
 
@@ -170,30 +159,30 @@ def _at_once(todo: Sequence[Job], plans: Sequence[Plan], jobs: int) -> Iterator[
         if not isinstance(result, BaseException):
             yield number, result
             continue
-        dataset, variant, seed, _ = todo[number]
-        failed.append(f"{dataset}, {variant}, seed {seed}: {result}")
+        one = students[number]
+        failed.append(f"{one.dataset}, {one.variant}, seed {one.seed}: {result}")
         log.error("compare: failed: %s", failed[-1])
     if failed:
-        raise FlipkdError("\n".join([f"{len(failed)} of {len(todo)} students failed:", *failed]))
+        raise FlipkdError("\n".join([f"{len(failed)} of {len(students)} students failed:", *failed]))
 
 
 @task(task_run_name="{name}", persist_result=False)
-def run_student(name: str, steps: Plan, config: Config, store: Store, threads: int) -> float:
+def run_student(name: str, student: PlannedStudent, threads: int) -> float:
     """Train and measure one student in a process of its own; returns its seconds."""
     started = time.monotonic()
-    if all(store.path(step.stage, step.key).exists() for step in steps[-2:]):
-        make_student(steps, config, store)  # looks, and notes that they are in use
+    if all(student.store.path(step.stage, step.key).exists() for step in student.steps[-2:]):
+        make_student(student)  # looks, and notes that they are in use
     else:
-        in_process(name, threads, make_student, steps, config, store)
+        in_process(name, threads, make_student, student)
     return time.monotonic() - started
 
 
-def make_student(steps: Plan, config: Config, store: Store) -> None:
-    """The last two of the steps: training and measuring."""
-    with recording(config, store, steps):
-        for step in steps[-2:]:
+def make_student(student: PlannedStudent) -> None:
+    """The last two of its steps: training and measuring."""
+    with recording(student.config, student.store, student.steps):
+        for step in student.steps[-2:]:
             with gpu_slot(step.stage):
-                execute(step, config, store)
+                execute(step, student.config, student.store)
 
 
 def write(students: Sequence[MeasuredStudent], comparison: CompareConfig, out: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-class Clock:
+class RemainingTime:
     """Counts the parts of a flow; parts that are there already cost nothing and are not counted.
 
     Args:
@@ -24,7 +24,7 @@ class Clock:
             self._seconds.append(seconds)
             self._there[number] = True
 
-    def left(self) -> str:
+    def in_words(self) -> str:
         """`, about 3 h 20 min left`; empty while nothing is known or nothing is left."""
         missing = self._there.count(False)
         if not self._seconds or not missing:

@@ -45,17 +45,19 @@ def compare(
     from pipeline.comparison.config import all_jobs, load_comparison
 
     comparison = load_comparison(config)
-    students = all_jobs(comparison, store)  # before Prefect starts: a wrong config is told at once
+    wanted = all_jobs(comparison, store)
     if dry_run:
-        for dataset, variant, seed, _ in students:
+        for dataset, variant, seed, _ in wanted:
             typer.echo(f"{dataset} {variant} seed {seed}")
         return
+    from pipeline.comparison.students import planned_students
     from pipeline.store.disk import make_output
 
+    students = planned_students(wanted)  # before Prefect starts: what is wrong is told at once
     make_output(out)
     from flows.compare import run_comparison
     from flows.local import quiet_prefect
 
     with quiet_prefect():
-        typer.echo(run_comparison(comparison, str(out), store, jobs, there_only))
+        typer.echo(run_comparison(comparison, students, out, jobs, there_only))
     typer.echo(f"Wrote {out}: comparison.parquet, summary.parquet, comparison.md, comparison.png")

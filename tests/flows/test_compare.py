@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,10 +14,11 @@ from sklearn.metrics import f1_score, roc_auc_score
 from typer.testing import CliRunner
 
 from data.errors import FlipkdError
-from flows.compare import compare, run_comparison
+from flows.compare import run_comparison
 from pipeline.cli.main import app
 from pipeline.comparison.config import CompareConfig, all_jobs, load_comparison, variant_config
 from pipeline.comparison.statistics import MeasuredStudent, summarise
+from pipeline.comparison.students import planned_students
 from pipeline.comparison.view import markdown
 from pipeline.config.load import load_config
 from tests.tiny import tiny_config
@@ -50,9 +52,13 @@ def done(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Path
     with pytest.MonkeyPatch.context() as patch:
         calls: list[str] = []
         record_runs(patch, calls)
-        compare(config, str(folder / "out"))
+        run(config, folder / "out")
         (folder / "calls.json").write_text(json.dumps(calls), "utf-8")
     return folder
+
+
+def run(comparison: CompareConfig, out: Path, **options: Any) -> str:
+    return run_comparison(comparison, planned_students(all_jobs(comparison, None)), out, **options)
 
 
 def record_runs(patch: pytest.MonkeyPatch, calls: list[str]) -> None:
@@ -78,7 +84,7 @@ def test_it_goes_on_where_it_was(done: Path, monkeypatch: pytest.MonkeyPatch) ->
     calls: list[str] = []
     record_runs(monkeypatch, calls)
     before = pl.read_parquet(done / "out/comparison.parquet")
-    compare(load_comparison(comparison_file(done)), str(done / "again"))
+    run(load_comparison(comparison_file(done)), done / "again")
     assert calls == []
     assert pl.read_parquet(done / "again/comparison.parquet").equals(before)
 
@@ -199,6 +205,17 @@ def test_a_wrong_comparison_is_told_before_prefect_starts(tmp_path: Path, monkey
     assert not started
 
 
+def test_a_missing_input_of_a_dataset_is_told_before_prefect_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.local.quiet_prefect", lambda: pytest.fail("Prefect is started"))
+    file = comparison_file(tmp_path)
+    (tmp_path / "pairs.csv").unlink()
+    result = CliRunner().invoke(app, ["compare", str(file), "-o", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert f"no such file: {tmp_path / 'pairs.csv'}" in result.stderr
+
+
 def test_a_dataset_may_be_the_demo(tmp_path: Path) -> None:
     path = comparison_file(tmp_path, datasets={"faq": "demo"}, seeds=[1], only=["sft"])
     (job,) = all_jobs(load_comparison(path), None)
@@ -248,7 +265,7 @@ def test_several_at_a_time_give_the_same_numbers(
     done: Path, tmp_path: Path, prefect_server: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     changes = {"seeds": [1], "only": ["flip", "sft"]}
-    text = run_comparison(load_comparison(comparison_file(tmp_path, **changes)), str(tmp_path / "out"), jobs=2)
+    text = run(load_comparison(comparison_file(tmp_path, **changes)), tmp_path / "out", jobs=2)
     assert "`flip`" in text
     assert "`sft`" in text
     said = capfd.readouterr().err
@@ -269,19 +286,19 @@ def test_students_that_fail_are_named_and_the_others_made(tmp_path: Path, prefec
     variants = {"sft": {"distill.objective": "sft"}, "broken": {"distill.sites.modules": ["no_such_layer"]}}
     config = load_comparison(comparison_file(tmp_path, seeds=[1], variants=variants))
     with pytest.raises(FlipkdError, match=r"(?s)1 of 2 students failed.*tiny, broken, seed 1: .*no_such_layer"):
-        run_comparison(config, str(tmp_path / "out"), jobs=2)
+        run(config, tmp_path / "out", jobs=2)
     assert set(pl.read_parquet(tmp_path / "out/comparison.parquet")["variant"]) == {"teacher", "sft"}
 
 
 def test_only_what_is_there(tmp_path: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch) -> None:
     one = load_comparison(comparison_file(tmp_path, seeds=[1], only=["sft"]))
     with pytest.raises(FlipkdError, match="none of these students is in the store"):
-        run_comparison(one, str(tmp_path / "out"), there_only=True)
-    run_comparison(one, str(tmp_path / "out"))
+        run(one, tmp_path / "out", there_only=True)
+    run(one, tmp_path / "out")
     calls: list[str] = []
     record_runs(monkeypatch, calls)
     both = load_comparison(comparison_file(tmp_path, seeds=[1, 2]))
-    run_comparison(both, str(tmp_path / "all"), there_only=True)
+    run(both, tmp_path / "all", there_only=True)
     assert calls == []
     files = [pl.read_parquet(tmp_path / name / "comparison.parquet") for name in ("out", "all")]
     assert files[0].equals(files[1])

@@ -17,7 +17,8 @@ import pytest
 
 from data.errors import FlipkdError
 from flows.compare import run_comparison
-from pipeline.comparison.config import load_comparison
+from pipeline.comparison.config import all_jobs, load_comparison
+from pipeline.comparison.students import planned_students
 from tests.flows.test_compare import comparison_file
 
 LONG = {"distill.epochs": 100.0, "distill.batch_pairs": 2, "distill.checkpoint_minutes": 1e-6}
@@ -76,6 +77,6 @@ def test_a_student_whose_process_is_killed_is_named_and_the_others_are_made(
     with pytest.raises(
         FlipkdError, match=r"(?s)1 of 2 students failed.*tiny, flip, seed 1: its process was killed"
     ):
-        run_comparison(config, str(tmp_path / "out"), jobs=2)
+        run_comparison(config, planned_students(all_jobs(config, None)), tmp_path / "out", jobs=2)
     assert set(pl.read_parquet(tmp_path / "out/comparison.parquet")["variant"]) == {"teacher", "sft"}
     assert list(tmp_path.glob("store/work/distill/*/checkpoint.safetensors"))  # to go on from
