@@ -24,6 +24,7 @@ from data.texts import stable_seed
 
 _BLOCK_ROWS = 1024
 _TRIES_PER_RANDOM_PAIR = 50
+_PARTNERS_HELD = 16
 
 
 @dataclass(frozen=True)
@@ -199,9 +200,7 @@ def _hard_candidates(
     confused[number] = -np.inf
     chosen = np.argsort(-confused, kind="stable")[: min(confusable_ids, len(confused) - 1)]
     others = np.concatenate([np.array(texts.members(int(c))) for c in chosen])
-    waiting = []
-    for a in generator.permutation(np.array(own)).tolist():
-        waiting.append((a, iter(generator.permutation(others).tolist())))
+    waiting = [(a, _in_random_order(others, generator)) for a in generator.permutation(np.array(own)).tolist()]
     while waiting:
         still = []
         for a, partners in waiting:
@@ -210,6 +209,27 @@ def _hard_candidates(
                 yield a, b
                 still.append((a, partners))
         waiting = still
+
+
+def _in_random_order(items: np.ndarray, generator: np.random.Generator) -> Iterator[int]:
+    """All items in an order that is drawn now; a few of them are held at a time.
+
+    A permutation for each text of a large id would be as many numbers as there are pairs. What comes behind the
+    first few is seldom asked for; then the same permutation is drawn again from where the generator stood, and as
+    many more are held as have been asked for.
+    """
+    state = generator.bit_generator.state
+    first = generator.permutation(items)[:_PARTNERS_HELD].tolist()
+
+    def rest() -> Iterator[int]:
+        asked = _PARTNERS_HELD
+        while asked < len(items):
+            again = np.random.default_rng(0)
+            again.bit_generator.state = state
+            yield from again.permutation(items)[asked : 2 * asked].tolist()
+            asked *= 2
+
+    return itertools.chain(first, rest())
 
 
 def _random_candidates(texts: _Texts, number: int, generator: np.random.Generator) -> Iterator[tuple[int, int]]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import itertools
+import resource
 from collections import Counter
 from typing import Any
 
@@ -153,3 +155,57 @@ def test_rounding_keeps_the_total(amounts: list[float]) -> None:
     whole = shares_of_whole(amounts)
     assert sum(whole) == pytest.approx(sum(amounts), abs=0.500001)
     assert all(abs(w - a) < 1.000001 for w, a in zip(whole, amounts, strict=True))
+
+
+# Drawn by the code of 2026-11-24, which held a permutation for each text.
+@pytest.mark.parametrize(
+    ("seed", "ids", "per_id", "settings", "expected"),
+    [
+        (0, 6, 40, (12, 1.0, 0.2, 3), "288 3ff4b06998e5c29f"),
+        (1, 2, 60, (200, 5.0, 0.0, 1), "1700 b13e31ed7cfcea8e"),
+        (2, 9, 24, (6, 20.0, 0.1, 2), "3383 6db2af5810bcb01d"),
+        (3, 3, 50, (500, 20.0, 0.0, 2), "4182 336955d36f36d06a"),
+    ],
+)
+def test_the_pairs_of_earlier_versions(
+    seed: int, ids: int, per_id: int, settings: tuple[int, float, float, int], expected: str
+) -> None:
+    """A store keeps its pairs; where all partners of a text are asked for too."""
+    random, count = np.random.default_rng(seed), ids * per_id
+    splits = ["train", "dev", "test", "train"] * (count // 4) + ["train"] * (count % 4)
+    frame = pl.DataFrame(
+        {
+            "text": [f"text {n}" for n in range(count)],
+            "key": [f"{n * 7919 % count:08d}" for n in range(count)],
+            "id": [f"id {n % ids}" for n in range(count)],
+            "split": splits,
+        }
+    )
+    vectors = random.normal(size=(count, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    positives, negatives, share, confusable = settings
+    pairs = build_pairs(
+        frame, vectors, positives_per_id=positives, negatives_per_positive=negatives, random_share=share,
+        confusable_ids=confusable, seed=seed,
+    )  # fmt: skip
+    assert f"{pairs.height} {hashlib.sha256(pairs.write_csv().encode()).hexdigest()[:16]}" == expected
+
+
+def test_two_ids_of_twenty_thousand_texts_each() -> None:
+    """A permutation for each text were 4e8 numbers, 14 GB of Python integers."""
+    many = 20_000
+    frame = pl.DataFrame(
+        {
+            "text": [f"t{n}" for n in range(2 * many)],
+            "key": [f"{n:08d}" for n in range(2 * many)],
+            "id": ["a", "b"] * many,
+            "split": "train",
+        }
+    )
+    random = np.random.default_rng(0)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    pairs = build_pairs(frame, random.normal(size=(2 * many, 4)).astype(np.float32), **DEFAULTS)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024  # MB; Linux counts in kB
+    assert pairs["label"].value_counts().sort("label")["count"].to_list() == [pairs.height // 2] * 2
+    assert len({frozenset(pair) for pair in pairs.select("a", "b").iter_rows()}) == pairs.height > 0
+    assert grown < 1000
