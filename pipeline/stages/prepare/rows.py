@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from data.collect import SPLITS, UTTERANCE_COLUMNS, Chunk, collect_pairs, collect_utterances
 from data.errors import FlipkdError
-from data.readers import read_rows
+from data.readers import file_format, read_rows
 from data.records import Reject, Row, raw_json
 from data.schema import PAIRS, REJECTS, write_tables, writer
 from data.splits import LINKS, SPLIT, link_columns
@@ -178,16 +178,21 @@ def _table(rejects: Sequence[Reject], schema: pa.Schema) -> pa.Table:
 
 
 def raw_rejects(gathered: Gathered, refused: pl.DataFrame, place: int) -> Iterator[Reject]:
-    """A file's rejects in the order of its rows: those that waited, and those found later, with their raw content.
+    """A file's rejects in the order of its rows, each with all columns of its row.
 
-    For the latter the file is read once more.
+    For those found late the file is read once more; of a Parquet file for all, since only the columns that the
+    config names are read the first time.
 
     Args:
         refused: `REFUSED`: rows found later (duplicates, contradictions).
     """
     file = gathered.config.inputs[place]
-    late = refused.filter(pl.col("file") == place).sort("source_row")
-    yield from heapq.merge(_waiting(gathered.folder / f"rejects-{place}.parquet"), _again(file, late))
+    late = refused.filter(pl.col("file") == place).sort("source_row").select("source_row", "reason").iter_rows()
+    early = _waiting(gathered.folder / f"rejects-{place}.parquet")
+    if file_format(input_path(file.path), file.format) == "parquet":
+        yield from _again(file, heapq.merge(((one.number, one.reason) for one in early), late))
+    else:
+        yield from heapq.merge(early, _again(file, late))
 
 
 def _waiting(path: Path) -> Iterator[Reject]:
@@ -197,8 +202,8 @@ def _waiting(path: Path) -> Iterator[Reject]:
             yield from map(Reject, *columns)
 
 
-def _again(file: InputRows, late: pl.DataFrame) -> Iterator[Reject]:
-    wanted = zip(late["source_row"], late["reason"], strict=True)
+def _again(file: InputRows, wanted: Iterator[tuple[int, str]]) -> Iterator[Reject]:
+    """Some rows of a file, by number and reason, in order."""
     number, reason = next(wanted, (None, ""))
     if number is None:
         return
