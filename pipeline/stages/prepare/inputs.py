@@ -58,7 +58,7 @@ def check_inputs(config: PrepareConfig) -> None:
                 raise FlipkdError(f"prepare.inputs.{number}: {error}{hint}") from None
 
 
-def _stamps(config: PrepareConfig) -> dict[Path, tuple[int, int]]:
+def file_stamps(config: PrepareConfig) -> dict[Path, tuple[int, int]]:
     """Size and time of each file: somebody else may be writing it."""
     found = {}
     for file in config.inputs:

@@ -267,9 +267,8 @@ def write_pairs(gathered: Gathered, splits: np.ndarray, built: pl.DataFrame, pat
         nonlocal characters
         for table in tables():
             for name in ("text_a", "text_b"):
-                characters += (
-                    pc.call_function("sum", [pc.call_function("utf8_length", [table[name]])]).as_py() or 0
-                )
+                lengths = pc.utf8_length(table[name])  # pyright: ignore[reportAttributeAccessIssue]
+                characters += pc.sum(lengths).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]
             yield table
 
     write_tables(counted(), path, PAIRS)

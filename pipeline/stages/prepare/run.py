@@ -35,8 +35,8 @@ from pipeline.stages.prepare.checks import (
     check_splits,
     summarise,
 )
-from pipeline.stages.prepare.config import PairBuilding, PrepareConfig, UtterancesFile
-from pipeline.stages.prepare.inputs import _stamps, check_inputs
+from pipeline.stages.prepare.config import PairBuilding, PrepareConfig, builds_pairs
+from pipeline.stages.prepare.inputs import check_inputs, file_stamps
 from pipeline.stages.prepare.label_changes import change_labels, changes_labels, count_changes
 from pipeline.stages.prepare.rows import REFUSED, Gathered, gather, raw_rejects, write_pairs, write_rejects
 from pipeline.terminal.progress import progress
@@ -65,14 +65,14 @@ def run(config: PrepareConfig, inputs: Mapping[str, Path], out: Path, context: C
 def prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, folder: Path) -> dict[str, Any]:
     """`run` with the encoder for hard negatives as a plain function, and scratch space, which is swept."""
     check_inputs(config)
-    before = _stamps(config)
+    before = file_stamps(config)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
         summary = _prepare(config, out, seed, encoder, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    changed = [path for path, stamp in _stamps(config).items() if stamp != before[path]]
+    changed = [path for path, stamp in file_stamps(config).items() if stamp != before[path]]
     if changed:
         raise FlipkdError(f"{changed[0]}: it changed while it was read; run again when nothing writes to it")
     return summary
@@ -82,29 +82,19 @@ def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, fold
     gathered = gather(config, seed, folder)
     by_id = config.splitting.by == "group"
     check_given(gathered, _links(gathered, gathered.pairs, gathered.utterances))
-
-    pair_verdicts = resolve(gathered.pairs, key="pair_id", verdict="label", policy=config.contradictions)
-    utterances = resolve(gathered.utterances, key="key", verdict="id", policy=config.contradictions)
-    refused = pl.concat(
-        [part.filter(pl.col("reason").is_not_null()).select(*REFUSED) for part in (pair_verdicts, utterances)]
-    )
+    taken, pairs, utterances, refused = _resolved(config, gathered)
     rejects = pl.concat([gathered.rejects, refused])
-    taken = pair_verdicts["reason"].is_null()
-    pairs = gathered.pairs.filter(taken)
-    utterances = utterances.filter(pl.col("reason").is_null())
     if pairs.height + utterances.height + rejects.height != gathered.rows_read:
         counts = f"{pairs.height} pairs, {utterances.height} utterances, {rejects.height} rejects"
         raise RuntimeError(f"prepare lost count of its rows: {gathered.rows_read} read, but {counts}")
     check_rejected(config, rejects, gathered.rows_read, lambda place: raw_rejects(gathered, refused, place))
-
     check_any(gathered, rejects)
+
     pairs, utterances = _split(gathered, pairs, utterances, seed)
     built = _build(config.pairs, utterances, encoder, seed, by_id)
     # A given pair says more than one that follows from ids.
-    given = pairs.select(pl.col("pair_id").bin.encode("hex"))
-    built = built.join(given, on="pair_id", how="anti", maintain_order="left").sort(
-        "source_row", "pair_id", "label"
-    )
+    own = pairs.select(pl.col("pair_id").bin.encode("hex"))
+    built = built.join(own, on="pair_id", how="anti", maintain_order="left").sort("source_row", "pair_id", "label")
     utterances = utterances.sort(pl.col("split").cast(SPLIT), "file", "source_row")
     counted = built.with_columns(pl.col("split").cast(SPLIT), pl.col("group_code").alias("group"))
     everything = pl.concat([part.select(*COUNTED) for part in (pairs, counted)])
@@ -112,11 +102,11 @@ def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, fold
 
     splits = np.full(gathered.pairs.height, -1, np.int8)
     splits[taken.to_numpy()] = pairs["split"].to_physical().to_numpy()
-    given = (folder if changes_labels(config) else out) / "pairs.parquet"
-    characters = write_pairs(gathered, splits, built, given)
-    changes = change_labels(config, given, out, seed)
+    unchanged = (folder if changes_labels(config) else out) / "pairs.parquet"
+    characters = write_pairs(gathered, splits, built, unchanged)
+    changes = change_labels(config, unchanged, out, seed)
     write_rejects(gathered, refused, out / "rejects.parquet")
-    if _has_utterances(config):
+    if builds_pairs(config):
         write_table(utterances.select(UTTERANCES.names).to_arrow(), out / "utterances.parquet", UTTERANCES)
     check_leaks(out / "pairs.parquet")
     rows = {
@@ -133,24 +123,46 @@ def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, fold
     summary = summarise(config, everything, utterances, rejects, rows, double)
     summary |= count_changes(changes, summary["splits"]["train"])
     summary["mean_characters"] = round(characters / (2 * everything.height), 1)
-    log.info("%d rows read: %d pairs, %d utterances, %d rejected; %d pairs built", *rows.values())
-    for reason, count in summary["rejected"].items():
-        log.info("rejected as %s: %d", reason, count)
-    if any(double.values()):
-        log.warning(
-            "%d pairs stand with both labels and %d texts under two ids; `prepare.contradictions: %s` decided",
-            *double.values(), config.contradictions,
-        )  # fmt: skip
-    for split, counts in summary["splits"].items():
-        log.info("%s: %d pairs (%d positive, %d negative, %d unlabelled)", split, *list(counts.values())[:4])
+    _log(config, summary)
     return summary
 
 
+def _resolved(
+    config: PrepareConfig, gathered: Gathered
+) -> tuple[pl.Series, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Duplicates and contradictions decided.
+
+    Returns:
+        Which of the gathered pairs are taken, bool; these pairs; the utterances that are taken; the rows that are
+        refused, with `REFUSED`.
+    """
+    pairs = resolve(gathered.pairs, key="pair_id", verdict="label", policy=config.contradictions)
+    utterances = resolve(gathered.utterances, key="key", verdict="id", policy=config.contradictions)
+    refused = [part.filter(pl.col("reason").is_not_null()).select(*REFUSED) for part in (pairs, utterances)]
+    taken = pairs["reason"].is_null()
+    return (
+        taken,
+        gathered.pairs.filter(taken),
+        utterances.filter(pl.col("reason").is_null()),
+        pl.concat(refused),
+    )
+
+
+def _log(config: PrepareConfig, summary: dict[str, Any]) -> None:
+    """Say what became of the rows."""
+    log.info("%d rows read: %d pairs, %d utterances, %d rejected; %d pairs built", *summary["rows"].values())
+    for reason, count in summary["rejected"].items():
+        log.info("rejected as %s: %d", reason, count)
+    if any(summary["contradictions"].values()):
+        log.warning(
+            "%d pairs stand with both labels and %d texts under two ids; `prepare.contradictions: %s` decided",
+            *summary["contradictions"].values(), config.contradictions,
+        )  # fmt: skip
+    for split, counts in summary["splits"].items():
+        log.info("%s: %d pairs (%d positive, %d negative, %d unlabelled)", split, *list(counts.values())[:4])
+
+
 # ------------------------------------------------------------------------------------------------- inputs
-
-
-def _has_utterances(config: PrepareConfig) -> bool:
-    return any(isinstance(file, UtterancesFile) for file in config.inputs)
 
 
 # ------------------------------------------------------------------------------------- splitting, building
