@@ -70,6 +70,12 @@ def _json(name: str, folder: Path, file: Path) -> Any:
         raise FlipkdError(f"{name}: {file.relative_to(folder)} is not valid JSON: {error}; {AGAIN}") from None
 
 
+def module_folder(folder: Path, number: int) -> Path:
+    """Where the files of a sentence-transformers model's module lie: at the top, or in a folder of its own."""
+    own = next((path for path in sorted(folder.glob(f"{number}_*")) if (path / "config.json").is_file()), folder)
+    return folder if (folder / "config.json").is_file() else own
+
+
 def on_meta(folder: Path, auto_class: Any, *, trust_remote_code: bool = False) -> Any:
     """A model on the meta device: all of its modules and none of its memory; its files are looked into.
 

@@ -11,7 +11,7 @@ from sentence_transformers import CrossEncoder
 from torch import nn
 
 from data.errors import FlipkdError, first_line
-from models.loading.soundness import check_numbers, on_meta
+from models.loading.soundness import check_numbers, module_folder, on_meta
 from models.loading.weights import SAFE, code_refused, wants_code
 from models.runtime.quiet import quiet
 from models.teacher.check import PROBES
@@ -41,7 +41,7 @@ def load_cross_encoder(path: Path, *, trust_remote_code: bool, trust_key: str) -
             ).float()
         transformer: nn.Module | None = model.model
         if transformer is not None and not trust_remote_code:
-            on_meta(_folder_of(path), type(transformer))
+            on_meta(module_folder(path, 0), type(transformer))
         outputs = model.num_labels
     except Exception as error:  # each library and kind of model raises its own for files that it cannot use
         if wants_code(error):
@@ -55,12 +55,6 @@ def load_cross_encoder(path: Path, *, trust_remote_code: bool, trust_key: str) -
             "similarity, not one that tells classes apart)"
         )
     return model.eval()
-
-
-def _folder_of(path: Path) -> Path:
-    """Where the config and the weights lie: at the top, or in a folder of the first module's own."""
-    own = next((p for p in sorted(path.glob("0_*")) if (p / "config.json").is_file()), None)
-    return path if (path / "config.json").is_file() or own is None else own
 
 
 def check_cross_encoder(name: str, path: Path, *, trust_remote_code: bool, trust_key: str) -> None:
