@@ -70,7 +70,7 @@ def check_cross_encoder(name: str, path: Path, *, trust_remote_code: bool, trust
     first, second = PROBES
     try:
         check_numbers(model)
-        scores = predict(model, [first, first], [first, second])
+        scores = cross_encoder_scores(model, [first, first], [first, second])
     except (ValueError, RuntimeError, IndexError, TypeError) as error:
         raise FlipkdError(f"{name}: cannot be used as a cross-encoder: {first_line(error)}") from error
     if not np.isfinite(scores).all() or scores[0] == scores[1]:
@@ -80,7 +80,7 @@ def check_cross_encoder(name: str, path: Path, *, trust_remote_code: bool, trust
         )
 
 
-def predict(
+def cross_encoder_scores(
     model: CrossEncoder, text_a: Sequence[str], text_b: Sequence[str], *, batch_size: int = 32
 ) -> np.ndarray:
     """The model's own scores of n pairs, float32 (n,), in the order of the texts.
