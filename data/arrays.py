@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 
-def create_array(path: Path, shape: tuple[int, int]) -> np.ndarray:
+def create_array(path: Path, shape: tuple[int, int]) -> np.memmap:
     """A float32 .npy file of that shape, memory-mapped, with its room on the disk taken.
 
     Raises:

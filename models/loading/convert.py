@@ -24,7 +24,7 @@ log = logging.getLogger("flipkd.models")
 
 
 def converted(
-    found: FoundModel, cache: Path, layers: int | None = None, *, trust_remote_code: bool = False
+    model: FoundModel, cache: Path, layers: int | None = None, *, trust_remote_code: bool = False
 ) -> Path:
     """The folder that a model loads from: its own, or the one that was made of it.
 
@@ -37,22 +37,22 @@ def converted(
         FlipkdError: the file is not a GGUF of a causal LM that transformers can read, or the model has fewer
             layers, or cannot be cut.
     """
-    folder = found.path
-    if found.is_gguf:
+    folder = model.path
+    if model.is_gguf:
 
         def convert(target: Path) -> None:
-            log.info("converting %s to safetensors (once; about half a minute)", found.path.name)
-            _convert(found, target)
+            log.info("converting %s to safetensors (once; about half a minute)", model.path.name)
+            _convert(model, target)
 
-        folder = _made_once(cache / kept_name(found.identity), convert)
+        folder = _made_once(cache / kept_name(model.identity), convert)
     if layers is None:
         return folder
 
     def cut(target: Path) -> None:
-        log.info("%s: keeping its first %d layers as a model of their own", found.name, layers)
-        _cut(found.name, folder, target, layers, trust_remote_code)
+        log.info("%s: keeping its first %d layers as a model of their own", model.name, layers)
+        _cut(model.name, folder, target, layers, trust_remote_code)
 
-    return _made_once(cache / f"{kept_name(found.identity)}-first{layers}", cut)
+    return _made_once(cache / f"{kept_name(model.identity)}-first{layers}", cut)
 
 
 def kept_name(identity: str) -> str:
@@ -61,9 +61,9 @@ def kept_name(identity: str) -> str:
     return (digest if digest != identity else hashlib.sha256(identity.encode()).hexdigest())[:20]
 
 
-def cut_identity(found: FoundModel, layers: int | None) -> str:
-    """Which model the student begins from: the found one, or its first layers."""
-    return found.identity if layers is None else f"{found.identity} first {layers} layers"
+def cut_identity(model: FoundModel, layers: int | None) -> str:
+    """Which model the student begins from: the whole one, or its first layers."""
+    return model.identity if layers is None else f"{model.identity} first {layers} layers"
 
 
 def _made_once(folder: Path, make: Callable[[Path], None]) -> Path:
@@ -107,8 +107,8 @@ def _cut(name: str, source: Path, folder: Path, layers: int, trust_remote_code: 
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source, config=config, dtype="auto", **trusted, **SAFE, **loading
         )
-        lm, told = loaded
-        check_loading(told)
+        lm, loading_info = loaded
+        check_loading(loading_info)
         check_numbers(lm)
     except FlipkdError:
         raise
@@ -124,15 +124,15 @@ def _cut(name: str, source: Path, folder: Path, layers: int, trust_remote_code: 
     lm.save_pretrained(folder)
 
 
-def _convert(found: FoundModel, folder: Path) -> None:
+def _convert(model: FoundModel, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     with tempfile.TemporaryDirectory(prefix="flipkd-gguf-") as alone:
         # By itself: transformers would also take an adapter or a tokenizer's settings that lie beside it, which
         # the file's digest does not cover.
-        source, name = Path(alone), found.path.name
-        (source / name).symlink_to(found.path.resolve())
+        source, name = Path(alone), model.path.name
+        (source / name).symlink_to(model.path.resolve())
         try:
             # Tensors that the file lacks would be filled with random numbers.
             loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -143,14 +143,14 @@ def _convert(found: FoundModel, folder: Path) -> None:
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
             )
-            quantised, told = loaded
-            check_loading(told)
+            quantised, loading_info = loaded
+            check_loading(loading_info)
             check_numbers(quantised)
             tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=name, trust_remote_code=False)
         except Exception as error:  # struct's, numpy's, gguf's and transformers' own, by where the file is cut
             reason = first_line(error).replace(f"{source}/", "")
             raise FlipkdError(
-                f"{found.name}: cannot be read as a GGUF language model: {reason}. It may be cut short or of a "
+                f"{model.name}: cannot be read as a GGUF language model: {reason}. It may be cut short or of a "
                 "kind that transformers does not know; get it again, or name a model folder"
             ) from error
     config = quantised.config

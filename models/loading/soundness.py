@@ -57,10 +57,10 @@ def check_files(name: str, folder: Path) -> None:
 
 
 def _modules(name: str, folder: Path) -> list[dict[str, Any]]:
-    found = _json(name, folder, folder / MODULES)
-    if not isinstance(found, list) or not found or not all(isinstance(module, dict) for module in found):
+    modules = _json(name, folder, folder / MODULES)
+    if not isinstance(modules, list) or not modules or not all(isinstance(module, dict) for module in modules):
         raise FlipkdError(f"{name}: {MODULES} must list the model's modules; {AGAIN}")
-    return found
+    return modules
 
 
 def _json(name: str, folder: Path, file: Path) -> Any:
@@ -68,6 +68,12 @@ def _json(name: str, folder: Path, file: Path) -> Any:
         return json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise FlipkdError(f"{name}: {file.relative_to(folder)} is not valid JSON: {error}; {AGAIN}") from None
+
+
+def module_folder(folder: Path, number: int) -> Path:
+    """Where the files of a sentence-transformers model's module lie: at the top, or in a folder of its own."""
+    own = next((path for path in sorted(folder.glob(f"{number}_*")) if (path / "config.json").is_file()), folder)
+    return folder if (folder / "config.json").is_file() else own
 
 
 def on_meta(folder: Path, auto_class: Any, *, trust_remote_code: bool = False) -> Any:
@@ -83,7 +89,7 @@ def on_meta(folder: Path, auto_class: Any, *, trust_remote_code: bool = False) -
     from models.runtime.quiet import quiet
 
     with quiet():
-        model, told = auto_class.from_pretrained(
+        model, loading_info = auto_class.from_pretrained(
             folder,
             device_map={"": "meta"},
             output_loading_info=True,
@@ -91,24 +97,24 @@ def on_meta(folder: Path, auto_class: Any, *, trust_remote_code: bool = False) -
             trust_remote_code=trust_remote_code,
             **SAFE,
         )
-    check_loading(told)
+    check_loading(loading_info)
     return model
 
 
-def check_loading(told: Mapping[str, Any]) -> None:
-    """Check what transformers tells of loading a model (`output_loading_info`).
+def check_loading(loading_info: Mapping[str, Any]) -> None:
+    """Check what transformers says of loading a model (`output_loading_info`).
 
     Raises:
         ValueError: weights are missing, or have other sizes than the config asks for.
     """
-    differ = sorted(told["mismatched_keys"], key=lambda found: found[0])
+    differ = sorted(loading_info["mismatched_keys"], key=lambda mismatch: mismatch[0])
     if differ:
-        name, found, wanted = differ[0]
+        name, shape, expected = differ[0]
         raise ValueError(
-            f"{len(differ)} weights have another size than config.json asks for, such as {name}: {tuple(found)}, "
-            f"not {tuple(wanted)}; {AGAIN}"
+            f"{len(differ)} weights have another size than config.json asks for, such as {name}: {tuple(shape)}, "
+            f"not {tuple(expected)}; {AGAIN}"
         )
-    missing = sorted(name for name in told["missing_keys"] if not UNREAD.search(name))
+    missing = sorted(name for name in loading_info["missing_keys"] if not UNREAD.search(name))
     if missing:
         raise ValueError(
             f"{len(missing)} weights that config.json asks for are missing, such as {missing[0]}; {AGAIN}"

@@ -1,7 +1,7 @@
 """Which files of a model folder its weights come from; folders that would be read from pickles are refused.
 
 Unpickling can run code. The libraries take safetensors where they find them and fall back on pickled weights, in
-each folder apart (a sentence-transformers model is one folder a module), so each is looked at apart.
+each folder for itself (a sentence-transformers model is one folder a module), so each is looked at for itself.
 """
 
 from __future__ import annotations
@@ -71,10 +71,10 @@ def _folders(folder: Path) -> Iterator[Path]:
 def _refuse_fallbacks(name: str, folder: Path, inner: Path) -> None:
     """A pickle in a place where it would be loaded, because no safetensors stand beside it."""
     for pattern, preferred in FALLBACKS.items():
-        found = next(iter(sorted(inner.glob(pattern))), None)
-        if found and not any((inner / other).is_file() for other in preferred):
+        pickled = next(iter(sorted(inner.glob(pattern))), None)
+        if pickled and not any((inner / other).is_file() for other in preferred):
             raise FlipkdError(
-                f"{name}: has only pickled weights ({found.relative_to(folder).as_posix()}) for "
+                f"{name}: has only pickled weights ({pickled.relative_to(folder).as_posix()}) for "
                 f"{'the model' if inner == folder else 'its part ' + inner.relative_to(folder).as_posix()}, "
                 f"which can run code; convert to safetensors"
             )
@@ -116,9 +116,9 @@ def _check_shard(name: str, index: str, inner: Path, shard: str) -> None:
 
 def _json(name: str, folder: Path, file: Path) -> dict[str, object]:
     try:
-        found = json.loads(file.read_bytes())
+        content = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise FlipkdError(f"{name}: {file.relative_to(folder)} is not valid JSON: {error}") from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise FlipkdError(f"{name}: {file.relative_to(folder)} must be a JSON object")
-    return found
+    return content

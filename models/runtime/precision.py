@@ -29,7 +29,7 @@ def matrix_precision(wanted: str) -> Iterator[str]:
         torch.set_float32_matmul_precision(before)
 
 
-def settled(wanted: str, file: Path) -> str:
+def resolved_precision(wanted: str, file: Path) -> str:
     """What a training takes from its start to its end, also when it goes on after a crash.
 
     Where a store moves to another machine in between, asking again could give another answer, and the two halves

@@ -113,7 +113,7 @@ def embed(
     vectors = np.empty((len(texts), dimension(teacher)), dtype=np.float32)
     for start in range(0, len(texts), chunk):
         rows = order[start : start + chunk]
-        found = teacher.encode(
+        part = teacher.encode(
             [texts[row] for row in rows],
             batch_size=batch_size,
             pool=pool,
@@ -121,12 +121,12 @@ def embed(
             convert_to_numpy=True,
             show_progress_bar=False,
         )
-        if found.shape != (len(rows), vectors.shape[1]):
+        if part.shape != (len(rows), vectors.shape[1]):
             raise FlipkdError(
-                f"the teacher gives vectors of {found.shape[-1]} numbers, and says that they have "
+                f"the teacher gives vectors of {part.shape[-1]} numbers, and says that they have "
                 f"{vectors.shape[1]}: its modules (modules.json, the pooling's config.json) do not belong together"
             )
-        vectors[rows] = found
+        vectors[rows] = part
         if advance is not None:
             advance(len(rows))
     return vectors
@@ -166,10 +166,10 @@ def dimension(teacher: SentenceTransformer) -> int:
     Raises:
         FlipkdError: the model does not say.
     """
-    found = teacher.get_embedding_dimension()
-    if found is None:
+    length = teacher.get_embedding_dimension()
+    if length is None:
         raise FlipkdError("the teacher does not say how long its vectors are; add a Pooling or Dense module to it")
-    return found
+    return length
 
 
 def describe(teacher: SentenceTransformer) -> dict[str, Any]:
@@ -198,6 +198,6 @@ def _reason(path: Path, error: Exception) -> str:
     if "ignore_mismatched_sizes" in str(error):  # transformers points at a report that it logs; look ourselves
         try:
             on_meta(path, AutoModel)
-        except Exception as found:
-            return first_line(found)
+        except Exception as reason:
+            return first_line(reason)
     return first_line(error)

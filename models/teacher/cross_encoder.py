@@ -11,7 +11,7 @@ from sentence_transformers import CrossEncoder
 from torch import nn
 
 from data.errors import FlipkdError, first_line
-from models.loading.soundness import check_numbers, on_meta
+from models.loading.soundness import check_numbers, module_folder, on_meta
 from models.loading.weights import SAFE, code_refused, wants_code
 from models.runtime.quiet import quiet
 from models.teacher.check import PROBES
@@ -41,7 +41,7 @@ def load_cross_encoder(path: Path, *, trust_remote_code: bool, trust_key: str) -
             ).float()
         transformer: nn.Module | None = model.model
         if transformer is not None and not trust_remote_code:
-            on_meta(_folder_of(path), type(transformer))
+            on_meta(module_folder(path, 0), type(transformer))
         outputs = model.num_labels
     except Exception as error:  # each library and kind of model raises its own for files that it cannot use
         if wants_code(error):
@@ -57,12 +57,6 @@ def load_cross_encoder(path: Path, *, trust_remote_code: bool, trust_key: str) -
     return model.eval()
 
 
-def _folder_of(path: Path) -> Path:
-    """Where the config and the weights lie: at the top, or in a folder of the first module's own."""
-    own = next((p for p in sorted(path.glob("0_*")) if (p / "config.json").is_file()), None)
-    return path if (path / "config.json").is_file() or own is None else own
-
-
 def check_cross_encoder(name: str, path: Path, *, trust_remote_code: bool, trust_key: str) -> None:
     """Check that a folder is a cross-encoder, whole, and tells pairs apart.
 
@@ -76,7 +70,7 @@ def check_cross_encoder(name: str, path: Path, *, trust_remote_code: bool, trust
     first, second = PROBES
     try:
         check_numbers(model)
-        scores = predict(model, [first, first], [first, second])
+        scores = cross_encoder_scores(model, [first, first], [first, second])
     except (ValueError, RuntimeError, IndexError, TypeError) as error:
         raise FlipkdError(f"{name}: cannot be used as a cross-encoder: {first_line(error)}") from error
     if not np.isfinite(scores).all() or scores[0] == scores[1]:
@@ -86,7 +80,7 @@ def check_cross_encoder(name: str, path: Path, *, trust_remote_code: bool, trust
         )
 
 
-def predict(
+def cross_encoder_scores(
     model: CrossEncoder, text_a: Sequence[str], text_b: Sequence[str], *, batch_size: int = 32
 ) -> np.ndarray:
     """The model's own scores of n pairs, float32 (n,), in the order of the texts.

@@ -48,8 +48,8 @@ def shares_of(weights: np.ndarray, deviations: np.ndarray) -> np.ndarray:
         weights: w_k, (K,), at least 0.
         deviations: sd_k, (K,), above 0.
     """
-    found = weights / deviations
-    return found / found.sum()
+    shares = weights / deviations
+    return shares / shares.sum()
 
 
 def join(vectors: Sequence[np.ndarray], shares: Sequence[float], out: np.ndarray) -> None:

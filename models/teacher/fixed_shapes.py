@@ -54,7 +54,7 @@ def embed_fixed(
             rows = alike[start : start + chunk]
             filled = [texts[int(row)] for row in rows]
             filled += filled[:1] * (-len(filled) % size)
-            found = teacher.encode(
+            part = teacher.encode(
                 filled,
                 batch_size=size,
                 pool=pool,
@@ -65,7 +65,7 @@ def embed_fixed(
                 show_progress_bar=False,
                 processing_kwargs={"text": {"pad_to_multiple_of": multiple}},
             )
-            vectors[rows] = found[: len(rows)]
+            vectors[rows] = part[: len(rows)]
             if advance is not None:
                 advance(len(rows))
     return vectors

@@ -30,10 +30,10 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, set_seed
 from transformers.trainer_callback import PrinterCallback
 
 from data.errors import FlipkdError
-from models.runtime.precision import matrix_precision, settled
+from models.runtime.precision import matrix_precision, resolved_precision
 from models.runtime.quiet import quiet
 from models.teacher.bi_encoder import pair_scores
-from models.teacher.tuning_batches import LengthGroupedBatchSampler, apart
+from models.teacher.tuning_batches import LengthGroupedBatchSampler, distinct_batches
 
 log = logging.getLogger("flipkd.teach")
 # These take positives alone: the other texts of the batch are their negatives, so no text may stand there twice.
@@ -141,14 +141,15 @@ def tune(
     rows = training_rows(train, loss)
     dataset = rows.remove_columns("group" if loss not in POSITIVES_ONLY else ["group", "label"])
     # The trainer saves its arguments with each checkpoint, so the sampler must be picklable.
-    sampler = partial(apart, groups=list(rows["group"])) if loss in POSITIVES_ONLY else LengthGroupedBatchSampler
+    distinct = partial(distinct_batches, groups=list(rows["group"]))
+    sampler = distinct if loss in POSITIVES_ONLY else LengthGroupedBatchSampler
     devices = max(1, torch.cuda.device_count())
     total = step_count(len(dataset), math.ceil(batch_size / devices) * devices, epochs)
-    found = last_checkpoint(folder)
+    checkpoint, resumed_from = last_checkpoint(folder) or (None, 0)
     on_cpu = not torch.cuda.is_available()
     set_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    with quiet(), matrix_precision(settled("auto", folder / "matrix_precision")) as precision:
+    with quiet(), matrix_precision(resolved_precision("auto", folder / "matrix_precision")) as precision:
         arguments = SentenceTransformerTrainingArguments(
             output_dir=str(folder),
             num_train_epochs=epochs,
@@ -158,7 +159,7 @@ def tune(
             weight_decay=weight_decay,
             bf16=not on_cpu and torch.cuda.is_bf16_supported(),
             batch_sampler=sampler,
-            # The callback asks for the evaluations; the trainer's own rhythm only adds the last one.
+            # The callback asks for the evaluations; the trainer's own schedule only adds the last one.
             eval_strategy="steps",
             eval_steps=total,
             save_strategy="steps",
@@ -178,11 +179,11 @@ def tune(
             train_dataset=dataset,
             loss=getattr(losses, loss)(teacher),
             evaluator=DevAuroc(dev),
-            callbacks=[Rhythm(total, min(evaluations, total), 60 * checkpoint_minutes, advance)],
+            callbacks=[EvaluationSchedule(total, min(evaluations, total), 60 * checkpoint_minutes, advance)],
         )
         trainer.remove_callback(PrinterCallback)
         try:
-            trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         except pickle.UnpicklingError:  # the trainer reads its files as tensors and numbers, and nothing else
             raise FlipkdError(
                 f"teach: the checkpoints in {folder} hold more than tensors and numbers, so they are not what "
@@ -201,7 +202,7 @@ def tune(
             for entry in trainer.state.log_history
             if f"eval_{METRIC}" in entry
         ],
-        resumed_from=found[1] if found else 0,
+        resumed_from=resumed_from,
         matrix_precision=precision,
     )
 
@@ -239,7 +240,7 @@ class DevAuroc(SentenceEvaluator):
         return {METRIC: float(roc_auc_score(self.dev.label, scores))}
 
 
-class Rhythm(TrainerCallback):
+class EvaluationSchedule(TrainerCallback):
     """Asks for `evaluations` evaluations, each with a checkpoint, and for checkpoints by the clock."""
 
     def __init__(self, total: int, evaluations: int, seconds: float, advance: Callable[..., None]) -> None:

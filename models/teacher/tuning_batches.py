@@ -45,7 +45,7 @@ class LengthGroupedBatchSampler(DefaultBatchSampler):
         )
 
 
-def apart(
+def distinct_batches(
     dataset: Dataset, batch_size: int, *, groups: Sequence[str | None], **settings: Any
 ) -> NoDuplicatesBatchSampler:
     """Batches for losses that take the other texts of a batch as negatives.

@@ -104,19 +104,6 @@ def replace_file(path: Path, content: str) -> None:
         raise FlipkdError(f"cannot write {path}: {disk_problem(error, path.parent) or error}") from None
 
 
-def take_room(path: Path) -> None:
-    """Have the disk hold ready all bytes of a file that is going to be memory-mapped.
-
-    Without it a full disk kills the process (SIGBUS) at the write into the map, instead of raising.
-
-    Raises:
-        OSError: the disk is full.
-    """
-    if hasattr(os, "posix_fallocate"):  # not on macOS
-        with path.open("rb+") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-
-
 def sweep(folder: Path) -> None:
     """Remove a folder with all that is in it, if it is there.
 

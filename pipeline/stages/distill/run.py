@@ -8,7 +8,7 @@ from typing import Any
 
 from models.loading.convert import converted, cut_identity
 from models.loading.names import find_model
-from models.runtime.precision import settled
+from models.runtime.precision import resolved_precision
 from pipeline.contract.stage import Context
 from pipeline.stages.distill.config import DistillConfig
 from pipeline.stages.distill.job import Job, train_job
@@ -22,7 +22,7 @@ def run(config: DistillConfig, inputs: Mapping[str, Path], out: Path, context: C
     With `processes` above 1 each process trains on batches of its own; in-batch negatives stay within a process.
     """
     model = find_model(config.model)
-    precision = settled(config.precision, context.work / "matrix_precision")
+    precision = resolved_precision(config.precision, context.work / "matrix_precision")
     job = Job(
         config=config.model_copy(update={"precision": precision}),
         base=converted(

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from models.loading.names import find_model
-from models.teacher.cross_encoder import load_cross_encoder, predict
+from models.teacher.cross_encoder import cross_encoder_scores, load_cross_encoder
 from pipeline.stages.score.config import CrossEncoderSettings
 from pipeline.stages.score.shards import read_shard, texts_digest, write_shard
 from pipeline.store.store import make_folder
@@ -52,7 +52,7 @@ def cross_scores(
             path = folder / f"shard-{number:06d}-{texts_digest([*text_a, *text_b])}.npy"
             part = read_shard(path, (len(text_a), 1))
             if part is None:
-                part = predict(model, text_a, text_b, batch_size=settings.batch_size)[:, None]
+                part = cross_encoder_scores(model, text_a, text_b, batch_size=settings.batch_size)[:, None]
                 write_shard(path, part)
             else:
                 reused += 1

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
+from data.arrays import create_array
 from models.teacher.bi_encoder import dimension, several_gpus
 from models.teacher.fixed_shapes import embed_fixed
 from pipeline.stages.score.embedding_cache import EmbeddingCache, fill
-from pipeline.store.disk import take_room
 from pipeline.store.store import make_folder
 from pipeline.terminal.progress import progress
 
@@ -43,10 +43,7 @@ def embed_in_shards(
         A memory-mapped float32 (n, d) in `folder`, row i for text i, and int64 (m,): rows that were not cached.
     """
     make_folder(folder)
-    matrix = np.lib.format.open_memmap(
-        folder / "embeddings.npy", mode="w+", dtype=np.float32, shape=(len(texts), dimension(teacher))
-    )
-    take_room(folder / "embeddings.npy")
+    matrix = create_array(folder / "embeddings.npy", (len(texts), dimension(teacher)))
     missing = np.arange(len(texts)) if cache is None else np.flatnonzero(~fill(cache, texts, matrix))
     if len(missing):
         order = missing[np.argsort([-len(texts[int(row)]) for row in missing], kind="stable")]

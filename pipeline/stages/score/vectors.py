@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from data.arrays import create_array
 from data.errors import FlipkdError
 from models.teacher.bi_encoder import describe, load_teacher
 from models.teacher.ensemble import join
@@ -21,7 +22,6 @@ from pipeline.stages.score.config import ScoreConfig
 from pipeline.stages.score.embedding_cache import add, open_cache
 from pipeline.stages.score.shards import blocks, embed_in_shards
 from pipeline.stages.teach.artifact import Saved, read_combination, saved_teachers
-from pipeline.store.disk import take_room
 
 log = logging.getLogger("flipkd.score")
 BLOCK_ROWS = 16_384
@@ -112,8 +112,7 @@ def _one(
 
 def _joined(parts: Sequence[Embedded], shares: Sequence[float], path: Path) -> np.ndarray:
     shape = (len(parts[0].vectors), sum(part.vectors.shape[1] for part in parts))
-    matrix = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-    take_room(path)
+    matrix = create_array(path, shape)
     for rows in blocks(len(matrix), BLOCK_ROWS):
         join([np.asarray(part.vectors[rows]) for part in parts], shares, matrix[rows])
     return matrix

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, BertConfig, BertModel
+from transformers import AutoModelForCausalLM
 
-from data.errors import FlipkdError
-from models.loading.soundness import check_files, check_loading, check_numbers, on_meta
-from models.teacher.check import check_teacher
+from models.loading.soundness import check_files, check_loading, check_numbers, module_folder, on_meta
 from tests.tiny import tiny_student, tiny_teacher
 
 
@@ -26,18 +23,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_whole_models_pass(folder: Path) -> None:
     check_files("x", folder / "student")
     check_files("x", folder / "teacher")
-    check_teacher("x", folder / "teacher", trust_remote_code=False, max_length=None, trust_key="k")
     model = on_meta(folder / "student", AutoModelForCausalLM)
     assert next(model.parameters()).device.type == "meta"
-
-
-def test_an_encoder_without_its_pooler_is_whole(folder: Path, tmp_path: Path) -> None:
-    """The pooler stands behind the token vectors; many encoders are published without one."""
-    shutil.copytree(folder / "teacher", tmp_path / "teacher")
-    bare = BertModel.from_pretrained(folder / "teacher", add_pooling_layer=False)
-    bare.save_pretrained(tmp_path / "teacher")
-    assert isinstance(bare.config, BertConfig)
-    check_teacher("x", tmp_path / "teacher", trust_remote_code=False, max_length=None, trust_key="k")
 
 
 def test_what_transformers_tells() -> None:
@@ -65,8 +52,11 @@ def test_large_numbers_in_half_precision_are_finite() -> None:
     check_numbers(layer)
 
 
-def test_a_tokenizer_that_knows_no_word(folder: Path, tmp_path: Path) -> None:
-    shutil.copytree(folder / "teacher", tmp_path / "teacher")
-    (tmp_path / "teacher" / "tokenizer.json").unlink()
-    with pytest.raises(FlipkdError, match=r"one and the same vector.*tokenizer"):
-        check_teacher("x", tmp_path / "teacher", trust_remote_code=False, max_length=None, trust_key="k")
+def test_a_modules_files_lie_at_the_top_or_in_its_own_folder(tmp_path: Path) -> None:
+    for name in ("0_Transformer", "1_Pooling", "2_Dense"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "1_Pooling" / "config.json").touch()
+    assert module_folder(tmp_path, 1) == tmp_path / "1_Pooling"
+    assert module_folder(tmp_path, 2) == tmp_path
+    (tmp_path / "config.json").touch()
+    assert module_folder(tmp_path, 1) == tmp_path

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import models.runtime.precision
-from models.runtime.precision import bf16_is_faster, matrix_precision, settled
+from models.runtime.precision import bf16_is_faster, matrix_precision, resolved_precision
 
 
 def test_it_holds_inside_the_block_alone() -> None:
@@ -24,17 +24,17 @@ def test_a_training_goes_on_in_the_precision_that_it_began_in(
     for fast, other in ((True, False), (False, True)):
         file = tmp_path / str(fast)
         monkeypatch.setattr(models.runtime.precision, "bf16_is_faster", lambda fast=fast: fast)
-        begun = settled("auto", file)
+        begun = resolved_precision("auto", file)
         assert begun == ("bf16" if fast else "fp32")
         monkeypatch.setattr(models.runtime.precision, "bf16_is_faster", lambda other=other: other)
-        assert settled("auto", file) == begun
-        assert settled("fp32", file) == "fp32"
+        assert resolved_precision("auto", file) == begun
+        assert resolved_precision("fp32", file) == "fp32"
 
 
 def test_what_a_crash_left_of_it_is_not_believed(tmp_path: Path) -> None:
     file = tmp_path / "precision"
     file.write_text("b")
-    assert settled("auto", file) == ("bf16" if bf16_is_faster() else "fp32") == file.read_text()
+    assert resolved_precision("auto", file) == ("bf16" if bf16_is_faster() else "fp32") == file.read_text()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks the processor, which a GPU makes unimportant")

@@ -1,23 +1,16 @@
-"""The student's two readings, and that what is saved is what was trained."""
+"""The student in training: its two readings, and what trains which of its parts."""
 
 from __future__ import annotations
 
-import json
-import shutil
 import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from peft import AutoPeftModelForCausalLM, get_peft_model
-from safetensors.torch import load_file
-from sentence_transformers import SentenceTransformer
+from peft import get_peft_model
 
 from models.objectives.answer import answer_loss
-from models.student.flipkd_student import PairPrompt, answer_logits, fused, pool
-from models.student.folder import assemble, set_decision
 from models.student.student import Student, StudentSpec, build_student, load_base, pair_batch, text_batch
 from tests.tiny import tiny_student
 
@@ -118,16 +111,6 @@ def test_padding_changes_nothing(base: Path):
     torch.testing.assert_close(together[3:], torch.stack([pair[1] for pair in apart]), atol=1e-5, rtol=0)
 
 
-def test_answer_logits_equal_the_full_vocabularys(base: Path):
-    lm, _ = load_base(base)
-    ids = torch.tensor([[5, 6, 7, 1], [8, 9, 10, 11]])
-    mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
-    full = lm(input_ids=ids, attention_mask=mask)
-    hidden = lm.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
-    expected = torch.stack([full.logits[0, 2, [3, 4]], full.logits[1, 3, [3, 4]]])
-    torch.testing.assert_close(answer_logits(lm, hidden, mask, [3, 4]), expected)
-
-
 def test_at_the_start_the_answer_gives_a_no_gradient_and_the_encoder_does(base: Path):
     """B = 0 at the start, so the answer cannot reach A; the encoder's own loss can."""
     torch.manual_seed(0)
@@ -140,18 +123,6 @@ def test_at_the_start_the_answer_gives_a_no_gradient_and_the_encoder_does(base: 
     (z[:3] * z[3:]).sum().backward()
     gradients = [parameters[n].grad for n in sited]
     assert all(g is not None and g.abs().max() > 0 for g in gradients)
-
-
-def test_prompt_is_cut_at_the_text_and_keeps_its_parts(base: Path):
-    _, tokenizer = load_base(base)
-    prompt = PairPrompt(tokenizer, SPEC.template, SPEC.answers, 5)
-    text = prompt.texts(["a very long text that goes on and on"])[0]
-    assert len(text) == 5
-    whole = prompt.pair(text, prompt.texts(["b"])[0])
-    assert whole[: len(prompt.alone(text))] == prompt.alone(text)
-    assert tokenizer.decode(whole).endswith("Do the two texts ask the same thing?")
-    with pytest.raises(ValueError, match="same token"):
-        PairPrompt(tokenizer, SPEC.template, (" yes", " yes"), 5)
 
 
 def test_last_layers_limit_adapters_and_sites(base: Path):
@@ -182,58 +153,6 @@ def test_a_site_below_the_adapters_reads_and_writes_nothing(base: Path):
         assert layer.lora_A["default"].weight.grad.abs().max() > 0
         assert not layer.lora_B["default"].weight.requires_grad
         assert layer.lora_B["default"].weight.abs().max() == 0
-
-
-def test_pool_by_hand():
-    outputs = [torch.tensor([[[1.0, 0.0], [3.0, 0.0], [0.0, 4.0], [9.0, 9.0]]])]
-    mean = pool(outputs, 1, torch.tensor([2]), "mean")
-    np.testing.assert_allclose(mean.numpy(), [[1.5 / 2.5, 2 / 2.5]], rtol=1e-6)
-    np.testing.assert_allclose(pool(outputs, 1, torch.tensor([2]), "last").numpy(), [[0.0, 1.0]], rtol=1e-6)
-
-
-def test_fused_is_a_sigmoid_and_survives_certainty():
-    decoder, encoder = np.array([0.0, 0.5, 1.0], np.float32), np.array([-1.0, 0.0, 1.0], np.float32)
-    found = fused(decoder, encoder, {"intercept": 0.5, "decoder": 2.0, "encoder": 3.0})
-    logit = np.log(np.array([1e-6, 0.5, 1 - 1e-6]) / np.array([1 - 1e-6, 0.5, 1e-6]))
-    np.testing.assert_allclose(found, 1 / (1 + np.exp(-(0.5 + 2 * logit + 3 * encoder))), rtol=1e-5)
-
-
-def test_the_folder_gives_the_trained_numbers_in_both_libraries(base: Path, tmp_path: Path):
-    """sentence-transformers and peft, each from the saved folder, against the student in memory."""
-    base = shutil.copytree(base, tmp_path / "base")
-    (base / "rng_state.pth").write_bytes(b"what a trainer leaves beside a model")
-    student = new_student(base)
-    distilled = tmp_path / "distilled"
-    student.lm.save_pretrained(distilled / "adapter")
-    student.prompt.tokenizer.save_pretrained(distilled / "tokenizer")
-    settings = {"template": SPEC.template, "answers": list(SPEC.answers), "max_length": SPEC.max_length}
-    settings |= {"sites": student.sites, "pooling": SPEC.pooling, "scaling": SPEC.alpha / SPEC.rank}
-    (distilled / "student.json").write_text(json.dumps(settings), "utf-8")
-    folder = tmp_path / "student"
-    assemble(folder, distilled, base, base_name="tiny", revision=None, final=folder)
-    assert not (folder / "base" / "rng_state.pth").exists()
-    set_decision(folder, {"thresholds": {}, "fusion": {"intercept": 0.1, "decoder": 1.0, "encoder": 2.0}})
-
-    z, logits = student(pair_batch(student.prompt, *token_ids(student)))
-    cosines = (z[:3] * z[3:]).sum(1).detach().numpy()
-    probabilities = logits.softmax(1)[:, 1].view(2, -1).mean(0).detach().numpy()
-
-    loaded = SentenceTransformer(str(folder), trust_remote_code=True, device="cpu")
-    vectors = loaded.encode([text for pair in PAIRS for text in pair]).reshape(len(PAIRS), 2, -1)
-    np.testing.assert_allclose((vectors[:, 0] * vectors[:, 1]).sum(1), cosines, atol=1e-5)
-    scores = loaded[0].match(PAIRS, batch_size=2)  # type: ignore[operator]
-    np.testing.assert_allclose(scores["encoder"], cosines, atol=1e-5)
-    np.testing.assert_allclose(scores["decoder"], probabilities, atol=1e-5)
-
-    peft_model = AutoPeftModelForCausalLM.from_pretrained(folder).eval()
-    first, second = token_ids(student)
-    for row, (a, b) in enumerate(zip(first, second, strict=True)):
-        both = []
-        for ids in (student.prompt.pair(a, b), student.prompt.pair(b, a)):
-            answer = peft_model(input_ids=torch.tensor([ids])).logits[0, -1, student.prompt.answers]
-            both.append(answer.softmax(0)[1].item())
-        assert np.mean(both) == pytest.approx(probabilities[row], abs=1e-5)
-    assert load_file(folder / "adapter_model.safetensors").keys() == student.adapter().keys()
 
 
 def test_gradient_checkpointing_that_cuts_a_off_is_refused(base: Path):

@@ -12,7 +12,13 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder
 
 from data.errors import FlipkdError
-from models.teacher.cross_encoder import blend, check_cross_encoder, load_cross_encoder, predict, to_cosine_scale
+from models.teacher.cross_encoder import (
+    blend,
+    check_cross_encoder,
+    cross_encoder_scores,
+    load_cross_encoder,
+    to_cosine_scale,
+)
 from tests.tiny import tiny_cross_encoder, tiny_teacher
 
 KEY = "score.cross_encoder.trust_remote_code"
@@ -30,13 +36,13 @@ def _load(path: Path) -> CrossEncoder:
 
 
 def test_scores_are_the_models_own_in_the_given_order(folder: Path) -> None:
-    found = predict(_load(folder), TEXT_A, TEXT_B, batch_size=2)
+    found = cross_encoder_scores(_load(folder), TEXT_A, TEXT_B, batch_size=2)
     plain = CrossEncoder(str(folder), device="cpu")
     expected = [float(plain.predict([pair])[0]) for pair in zip(TEXT_A, TEXT_B, strict=True)]
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert len(set(found.tolist())) == 4
-    turned = predict(_load(folder), TEXT_B, TEXT_A)
+    turned = cross_encoder_scores(_load(folder), TEXT_B, TEXT_A)
     assert np.abs(turned - found).max() > 1e-4
 
 

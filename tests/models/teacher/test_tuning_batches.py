@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from datasets import Dataset
 
-from models.teacher.tuning_batches import LengthGroupedBatchSampler, apart
+from models.teacher.tuning_batches import LengthGroupedBatchSampler, distinct_batches
 
 
 def _rows(count: int) -> Dataset:
@@ -57,19 +57,19 @@ def test_fewer_pairs_than_a_batch() -> None:
     assert sorted(next(iter(LengthGroupedBatchSampler(_rows(3), 8, drop_last=False)))) == [0, 1, 2]
 
 
-def test_apart_never_puts_a_group_or_text_twice_into_a_batch() -> None:
+def test_no_group_and_no_text_stands_twice_in_a_distinct_batch() -> None:
     texts = [f"text {n}" for n in range(100)]
     rows = Dataset.from_dict(
         {"text_a": texts, "text_b": ["shared" if n < 10 else f"other {n}" for n in range(100)]}
     )
     groups = [None if n % 10 == 0 else f"faq {n % 9}" for n in range(100)]
-    for batch in apart(rows, 8, groups=groups, drop_last=False, seed=0):
+    for batch in distinct_batches(rows, 8, groups=groups, drop_last=False, seed=0):
         named = [groups[n] for n in batch if groups[n] is not None]
         assert len(named) == len(set(named))
         assert sum(n < 10 for n in batch) <= 1
 
 
-def test_apart_looks_at_texts_alone_where_groups_are_few() -> None:
+def test_distinct_batches_look_at_texts_alone_where_groups_are_few() -> None:
     rows = Dataset.from_dict({"text_a": [f"a {n}" for n in range(32)], "text_b": [f"b {n}" for n in range(32)]})
-    batches = list(apart(rows, 8, groups=["one"] * 32, drop_last=False, seed=0))
+    batches = list(distinct_batches(rows, 8, groups=["one"] * 32, drop_last=False, seed=0))
     assert [len(batch) for batch in batches] == [8] * 4

@@ -17,7 +17,7 @@ import pytest
 from safetensors import SafetensorError
 
 from data.errors import FlipkdError
-from pipeline.store.disk import disk_problem, make_folder, make_output, replace_file, size_of, sweep, take_room
+from pipeline.store.disk import disk_problem, make_folder, make_output, replace_file, size_of, sweep
 from pipeline.store.lock import StoreLock
 from tests.checkout import ROOT
 
@@ -119,16 +119,6 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
     replace_file(path, "new")
     assert path.read_text("utf-8") == "new"
-
-
-def test_room_for_a_memory_map_is_taken_or_refused(tmp_path: Path):
-    path = tmp_path / "map"
-    with path.open("wb") as file:
-        file.truncate(100_000)
-    assert path.stat().st_blocks == 0
-    take_room(path)
-    assert path.stat().st_blocks * 512 >= 100_000
-    assert path.stat().st_size == 100_000
 
 
 def test_a_lock_that_cannot_be_made_is_one_message(tmp_path: Path):

@@ -90,7 +90,7 @@ def test_the_column_is_the_last_and_stands_there_only_where_it_is_used(folder: P
 def test_after_a_kill_it_goes_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cross = {"model": str(folder / "cross")}
     _, whole = _score(folder, tmp_path / "whole", cross_encoder=cross)
-    plain, calls = cross_scores.predict, []
+    plain, calls = cross_scores.cross_encoder_scores, []
 
     def dying(*args: Any, **how: Any) -> np.ndarray:
         calls.append(len(args[1]))
@@ -98,7 +98,7 @@ def test_after_a_kill_it_goes_on(folder: Path, tmp_path: Path, monkeypatch: pyte
             raise KeyboardInterrupt
         return plain(*args, **how)
 
-    monkeypatch.setattr(cross_scores, "predict", dying)
+    monkeypatch.setattr(cross_scores, "cross_encoder_scores", dying)
     with pytest.raises(KeyboardInterrupt):
         _score(folder, tmp_path / "killed", cross_encoder=cross)
     _, rows = _score(folder, tmp_path / "killed", cross_encoder=cross)

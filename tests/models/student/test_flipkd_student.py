@@ -1,0 +1,141 @@
+"""The file that travels with a student: prompts, pooling, adapter and scores, each computed a second way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+from tokenizers.processors import TemplateProcessing
+from torch.nn import functional
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from models.student.flipkd_student import PairPrompt, add_lora, answer_logits, fused, pool
+from models.student.student import load_base
+from tests.models.student.test_student import PAIRS, SPEC
+from tests.tiny import tiny_student
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_student(tmp_path_factory.mktemp("models") / "student")
+
+
+@pytest.mark.parametrize("template", [SPEC.template, "{a}|{b}", "Is {a}\nthe same as {b}? Say:"])
+def test_a_prompt_says_what_the_filled_in_template_says(base: Path, template: str):
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    prompt = PairPrompt(tokenizer, template, SPEC.answers, 64)
+    for a, b in PAIRS:
+        first, second = prompt.texts([a, b])
+        ids = prompt.pair(first, second)
+        assert tokenizer.decode(ids) == template.format(a=a, b=b)
+        assert ids[len(prompt.head) :][: len(first)] == first
+    assert [tokenizer.decode([answer]) for answer in prompt.answers] == [" no", " yes"]
+
+
+def test_prompt_is_cut_at_the_text_and_keeps_its_parts(base: Path):
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    prompt = PairPrompt(tokenizer, SPEC.template, SPEC.answers, 5)
+    text = prompt.texts(["a very long text that goes on and on"])[0]
+    assert len(text) == 5
+    whole = prompt.pair(text, prompt.texts(["b"])[0])
+    assert whole[: len(prompt.alone(text))] == prompt.alone(text)
+    assert tokenizer.decode(whole).endswith("Do the two texts ask the same thing?")
+    with pytest.raises(ValueError, match="same token"):
+        PairPrompt(tokenizer, SPEC.template, (" yes", " yes"), 5)
+
+
+def test_a_tokenizers_first_token_begins_the_prompt_and_its_last_does_not_end_it(base: Path):
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    plain = PairPrompt(tokenizer, SPEC.template, SPEC.answers, 5)
+    ends = [("<s>", tokenizer.bos_token_id), ("</s>", tokenizer.eos_token_id)]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing("<s> $A </s>", special_tokens=ends)
+    assert tokenizer("").input_ids == [number for _, number in ends]
+    prompt = PairPrompt(tokenizer, SPEC.template, SPEC.answers, 5)
+    assert prompt.head == [tokenizer.bos_token_id, *plain.head]
+    assert prompt.pair([5], [6])[1:] == plain.pair([5], [6])
+
+
+def test_prompts_are_padded_on_the_right(base: Path):
+    prompt = PairPrompt(AutoTokenizer.from_pretrained(base), SPEC.template, SPEC.answers, 5)
+    ids, mask = prompt.pad([[5, 6, 7], [8]])
+    assert ids.tolist() == [[5, 6, 7], [8, prompt.pad_id, prompt.pad_id]]
+    assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert prompt.texts([]) == []
+
+
+def test_pool_by_hand():
+    outputs = [torch.tensor([[[1.0, 0.0], [3.0, 0.0], [0.0, 4.0], [9.0, 9.0]]])]
+    mean = pool(outputs, 1, torch.tensor([2]), "mean")
+    np.testing.assert_allclose(mean.numpy(), [[1.5 / 2.5, 2 / 2.5]], rtol=1e-6)
+    np.testing.assert_allclose(pool(outputs, 1, torch.tensor([2]), "last").numpy(), [[0.0, 1.0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "last"])
+def test_pool_equals_numpy_text_by_text(pooling: str):
+    draw = np.random.default_rng(0)
+    outputs, start, lengths = draw.normal(size=(3, 4, 9, 5)), 2, [1, 4, 7, 2]
+    found = pool(list(torch.from_numpy(outputs)), start, torch.tensor(lengths), pooling)
+    for row, length in enumerate(lengths):
+        texts = outputs[:, row, start : start + length]
+        expected = np.concatenate(texts.mean(1) if pooling == "mean" else texts[:, -1])
+        np.testing.assert_allclose(found[row], expected / np.linalg.norm(expected), rtol=1e-5)
+    assert found.dtype == torch.float32
+
+
+def test_add_lora_is_pefts_own_layer(base: Path):
+    """Logits of the same adapter by peft, and A x of the sites from what goes into peft's layers."""
+    ids = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12]])
+    torch.manual_seed(0)
+    config = LoraConfig(r=4, lora_alpha=12, target_modules=["q_proj", "down_proj"], lora_dropout=0.0)
+    of_peft: Any = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config).eval()
+    for name, parameter in of_peft.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    sites = ["model.layers.0.self_attn.q_proj", "model.layers.1.mlp.down_proj"]
+    expected: dict[str, torch.Tensor] = {}
+    for site in sites:
+        layer = of_peft.get_base_model().get_submodule(site)
+        layer.register_forward_pre_hook(
+            lambda module, args, site=site: expected.update({site: args[0] @ module.lora_A["default"].weight.T})
+        )
+    lm = AutoModelForCausalLM.from_pretrained(base).eval()
+    with torch.inference_mode():
+        untouched = lm(input_ids=ids).logits
+        captured = add_lora(lm, get_peft_model_state_dict(of_peft), 12 / 4, sites)
+        logits = lm(input_ids=ids).logits
+        torch.testing.assert_close(logits, of_peft(input_ids=ids).logits, atol=1e-5, rtol=1e-5)
+    assert (logits - untouched).abs().max() > 0.01
+    assert captured.keys() == set(sites)
+    for site in sites:
+        torch.testing.assert_close(captured[site], expected[site], atol=1e-5, rtol=1e-5)
+
+
+def test_answer_logits_equal_the_full_vocabularys(base: Path):
+    lm, _ = load_base(base)
+    ids = torch.tensor([[5, 6, 7, 1], [8, 9, 10, 11]])
+    mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
+    full = lm(input_ids=ids, attention_mask=mask)
+    hidden = lm.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
+    expected = torch.stack([full.logits[0, 2, [3, 4]], full.logits[1, 3, [3, 4]]])
+    torch.testing.assert_close(answer_logits(lm, hidden, mask, [3, 4]), expected)
+
+
+def test_answer_logits_of_a_head_with_a_bias_and_a_cap(base: Path):
+    lm, _ = load_base(base)
+    hidden, mask = torch.randn(2, 3, 32), torch.tensor([[1, 1, 0], [1, 1, 1]])
+    head = torch.nn.Linear(32, lm.config.vocab_size)
+    lm.set_output_embeddings(head)
+    lm.config.final_logit_softcapping = 0.5
+    logits = functional.linear(torch.stack([hidden[0, 1], hidden[1, 2]]), head.weight, head.bias)[:, [7, 2]]
+    torch.testing.assert_close(answer_logits(lm, hidden, mask, [7, 2]), 0.5 * torch.tanh(logits / 0.5))
+
+
+def test_fused_is_a_sigmoid_and_survives_certainty():
+    decoder, encoder = np.array([0.0, 0.5, 1.0], np.float32), np.array([-1.0, 0.0, 1.0], np.float32)
+    found = fused(decoder, encoder, {"intercept": 0.5, "decoder": 2.0, "encoder": 3.0})
+    logit = np.log(np.array([1e-6, 0.5, 1 - 1e-6]) / np.array([1 - 1e-6, 0.5, 1e-6]))
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-(0.5 + 2 * logit + 3 * encoder))), rtol=1e-5)
