@@ -54,8 +54,8 @@ def collect_pairs(
     def check(number: int, values: Mapping[str, Any]) -> tuple[Any, ...]:
         text_a, key_a = _text(values.get(columns["text_a"]), max_characters)
         text_b, key_b = _text(values.get(columns["text_b"]), max_characters)
-        label = _label(values.get(columns["label"])) if "label" in columns else None
-        own_split = _split(values.get(columns["split"])) if "split" in columns else split
+        label = label_of(values.get(columns["label"])) if "label" in columns else None
+        own_split = split_of(values.get(columns["split"])) if "split" in columns else split
         group = _name(values.get(columns["group"])) if "group" in columns else None
         if key_a == key_b:
             raise Unusable("same_text")
@@ -78,7 +78,7 @@ def collect_utterances(
         identity = _name(values.get(columns["id"]))
         if identity is None:
             raise Unusable("missing_id")
-        own_split = _split(values.get(columns["split"])) if "split" in columns else split
+        own_split = split_of(values.get(columns["split"])) if "split" in columns else split
         return number, key, text, identity, own_split
 
     return _collect(rows, check, UTTERANCE_COLUMNS)
@@ -139,7 +139,7 @@ def _checked(text: str) -> str:
     return text
 
 
-def _label(value: Any) -> int | None:
+def label_of(value: Any) -> int | None:
     """0, 1 or None (unlabelled) from a number, a truth value or their text."""
     if _is_missing(value):
         return None
@@ -152,7 +152,7 @@ def _label(value: Any) -> int | None:
     return found  # pyright: ignore[reportReturnType]
 
 
-def _split(value: Any) -> str:
+def split_of(value: Any) -> str:
     found = clean(value) if isinstance(value, str) else None
     if found not in SPLITS:
         raise Unusable("bad_split")

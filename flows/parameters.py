@@ -16,30 +16,19 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
-    ValidationError,
     create_model,
     model_serializer,
 )
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import SkipJsonSchema
 
-from data.errors import FlipkdError
 from pipeline.config.config import Config
-from pipeline.config.explain import explain
-from pipeline.config.load import DEMO, load_config, trial
+from pipeline.config.load import DEMO, load_config, trial, validated
 from pipeline.config.location import anchor
-from pipeline.config.nightly import Limit
 from pipeline.config.schema_words import describe
-from pipeline.contract.section import Cosine, Section, Share
-from pipeline.stages.filter.config import Bound
+from pipeline.contract.section import Section
 
 ConfigFile = Annotated[str, Field(min_length=1)]
-# Sections for which a plain number may stand. They are replaced, not changed field by field: only one field of a
-# bound may be set. The titles are the tabs of the form.
-WHOLE: dict[type[Section], tuple[Any, str]] = {
-    Bound: (Annotated[Cosine, Field(title="Value")], "Quantile or precision"),
-    Limit: (Annotated[Share, Field(title="Warn above")], "Warn and stop"),
-}
 
 
 class Changes(BaseModel):
@@ -56,9 +45,13 @@ class Changes(BaseModel):
 @functools.cache
 def changes_of(section: type[Section]) -> type[Changes]:
     """A model with a section's fields, ranges and descriptions, and no defaults: the form for changes to it."""
-    fields: dict[str, Any] = {name: _change(info) for name, info in section.model_fields.items()}
+    fields: dict[str, Any] = {
+        name: _change(info)
+        for name, info in section.model_fields.items()
+        if name != "preset"  # it goes under the file's own values, and changes go over them
+    }
     name = "Changes" if section is Config else f"{section.__name__.removesuffix('Config')}Changes"
-    title = {"title": WHOLE[section][1]} if section in WHOLE else {}
+    title = {"title": own} if (own := section.model_config.get("title")) else {}
     return create_model(name, __base__=Changes, __doc__=section.__doc__, __cls_kwargs__=title, **fields)
 
 
@@ -75,11 +68,7 @@ def load_changed(config: str, changes: Changes) -> Config:
     """
     as_it_is = load_config(config)
     values = _changed(as_it_is, changes)
-    try:
-        changed = Config.model_validate(values)
-    except ValidationError as error:
-        lines = "\n".join(f"  {line}" for line in explain(error, values))
-        raise FlipkdError(f"{config} with the changes of this run is not a valid config:\n{lines}") from None
+    changed = validated(type(as_it_is), values, f"{config} with the changes of this run")
     if changed != as_it_is and not changes.model_dump().get("promote"):
         changed = trial(changed)
     return anchor(changed, Path.cwd() if config == DEMO else Path(config).expanduser().resolve().parent)
@@ -91,7 +80,7 @@ def _changed(section: BaseModel, changes: Changes) -> dict[str, Any]:
         change, now = getattr(changes, name), getattr(section, name)
         if not isinstance(change, Changes):
             values[name] = values[name] if change is None else change
-        elif type(now) not in WHOLE:
+        elif not now.one_setting:
             values[name] = _changed(now, change)
         elif given := change.model_dump():  # a form that was opened and left empty changes nothing
             values[name] = given
@@ -103,10 +92,17 @@ def _change(info: FieldInfo) -> tuple[Any, FieldInfo]:
     kind, description = _without_none(info.annotation), info.description
     if isinstance(kind, type) and issubclass(kind, Section):
         description = description or (kind.__doc__ or "").strip()
-        kind = WHOLE[kind][0] | changes_of(kind) if kind in WHOLE else changes_of(kind)
+        kind = _short_value(kind) | changes_of(kind) if kind.one_setting else changes_of(kind)
     kind = Annotated[kind, *info.metadata] if info.metadata else kind
     field: Any = Field(default=None, description=description, json_schema_extra=_for_the_form)
     return kind | SkipJsonSchema[None], field
+
+
+def _short_value(section: type[Section]) -> Any:
+    """What a plain value in place of a section may be; its title is a tab of the form, as is the section's."""
+    name = section.short_for or ""
+    info = section.model_fields[name]
+    return Annotated[_without_none(info.annotation), Field(title=info.title or name.capitalize())]
 
 
 def _without_none(annotation: Any) -> Any:

@@ -90,8 +90,9 @@ Until = Annotated[StageName | None, typer.Option(help="The last stage to run; al
 
 def load(path: str, overrides: list[str]) -> Config:
     from pipeline.config.load import load_config
+    from pipeline.config.overrides import parse_overrides
 
-    return load_config(path, overrides)
+    return load_config(path, parse_overrides(overrides))
 
 
 def console() -> Console:

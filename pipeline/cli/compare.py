@@ -45,7 +45,7 @@ def compare(
     from pipeline.comparison.config import all_jobs, load_comparison
 
     comparison = load_comparison(config)
-    wanted = all_jobs(comparison, store)
+    wanted = all_jobs(comparison, str(Path(store).expanduser().absolute()) if store else None)
     if dry_run:
         for dataset, variant, seed, _ in wanted:
             typer.echo(f"{dataset} {variant} seed {seed}")

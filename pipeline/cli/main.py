@@ -86,15 +86,26 @@ def demo(overrides: Overrides = []) -> None:  # noqa: B006
     _run(load("demo", overrides), None, [])
 
 
-@app.command(epilog=examples("flipkd init faq.yaml"))
+@app.command(epilog=examples("flipkd init faq.yaml --input pairs.csv", "flipkd init --full all.yaml"))
 def init(
     path: Annotated[Path, typer.Argument(help="The file to write; nothing is overwritten.")] = Path("flipkd.yaml"),
+    inputs: Annotated[
+        list[str],
+        typer.Option(
+            "--input",
+            metavar="FILE",
+            help="A file of pairs or utterances; its header and first rows fill in kind, columns and labels. "
+            "May be given more than once.",
+        ),
+    ] = [],  # noqa: B006
+    full: Annotated[bool, typer.Option("--full", help="Write every key, explained.")] = False,
 ) -> None:
-    """Write a commented config with every key at its default."""
+    """Write a commented config: what a first run needs, or every key."""
     from pipeline.config.init import write_config
 
-    write_config(path)
-    typer.echo(f"Wrote {path}. Fill in prepare.inputs, then: flipkd run {path}")
+    write_config(path, inputs, full)
+    advice = "Look at prepare.inputs" if inputs else "Fill in prepare.inputs"
+    typer.echo(f"Wrote {path}. {advice}, then: flipkd run {path}")
 
 
 @app.command(epilog=examples("flipkd status config.yaml", "flipkd status config.yaml --set filter.tau_pos=0.4"))

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from data.errors import FlipkdError
 from data.locate import user_path
 from pipeline.comparison.presets import PRESETS
 from pipeline.comparison.statistics import TEACHER
 from pipeline.config.config import Config
-from pipeline.config.load import DEMO, load_config
+from pipeline.config.load import DEMO, load_config, validated
 from pipeline.config.read import read_config
-from pipeline.contract.section import Section, in_short
+from pipeline.contract.section import Section
 
 NAME = r"^[a-z0-9][a-z0-9_]*$"
 Name = Annotated[str, Field(pattern=NAME)]
@@ -26,13 +25,10 @@ Job = tuple[str, str, int, Config]
 class Dataset(Section):
     """A pipeline's config, with changes for all of its variants; in the config a path is short for `config`."""
 
+    short_for: ClassVar = "config"
+
     config: str = Field(description="A pipeline's config, relative to this file; or `demo`.")
     set: Changes = Field(default={}, description="Dotted keys to values, over that config.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _path(cls, data: Any) -> Any:
-        return in_short(data, "config", str)
 
 
 class CompareConfig(Section):
@@ -88,15 +84,7 @@ def load_comparison(path: Path) -> CompareConfig:
     Raises:
         FlipkdError: the file cannot be read, or holds what is not allowed; a line per problem.
     """
-    raw = read_config(path.expanduser())
-    try:
-        config = CompareConfig.model_validate(raw)
-    except ValidationError as error:
-        lines = [
-            f"  {'.'.join(map(str, problem['loc'])) or 'config'}: {problem['msg'].removeprefix('Value error, ')}"
-            for problem in error.errors(include_url=False)
-        ]
-        raise FlipkdError("\n".join([f"{path}: the comparison's config is wrong", *lines])) from None
+    config = validated(CompareConfig, read_config(path.expanduser()), str(path))
     folder = path.expanduser().resolve().parent
     datasets = {
         name: dataset
@@ -117,11 +105,8 @@ def variant_config(comparison: CompareConfig, dataset: str, variant: str, seed: 
     changes = base.set | comparison.set | comparison.chosen[variant] | {"distill.seed": seed}
     if store is not None:
         changes["store"] = store
-    overrides = [
-        f"{key}={yaml.safe_dump(value, default_flow_style=True).strip()}" for key, value in changes.items()
-    ]
     try:
-        return load_config(base.config, [text.removesuffix("\n...") for text in overrides])
+        return load_config(base.config, changes)
     except FlipkdError as error:
         raise FlipkdError(f"datasets.{dataset}, variant {variant}: {error}") from None
 

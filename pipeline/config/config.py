@@ -7,11 +7,12 @@ default the key is what it was before.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import Field, create_model
+from pydantic import Field, create_model, model_validator
 
 from pipeline.config.nightly import DriftConfig, PromoteConfig
+from pipeline.config.presets import PRESETS, under
 from pipeline.contract.section import (
     Section,
     not_in_key,
@@ -29,9 +30,16 @@ from pipeline.stages.teach.config import TeachConfig
 class Config(Section):
     """Everything a run needs. Only `prepare` has no default."""
 
+    preset: Literal["small_student"] | None = Field(
+        default=None,
+        description="Settings that go under those of this file; `small_student` suits a model of some 100 M "
+        "parameters such as the default one.",
+        json_schema_extra=not_in_key(),  # what it sets stands in the stages' sections
+    )
     store: str | None = Field(
         default=None,
-        description="Artifact store; else $FLIPKD_HOME, else `.flipkd` here.",
+        description="Artifact store, relative to the config's folder; else $FLIPKD_HOME, else `.flipkd` in the "
+        "working directory.",
         json_schema_extra=not_in_key(),
     )
     seed: int = Field(default=13, ge=0, lt=2**31, description="Seed of everything random.")
@@ -44,6 +52,12 @@ class Config(Section):
     drift: DriftConfig = DriftConfig()
     promote: PromoteConfig = PromoteConfig()
     retrieve: RetrieveConfig = RetrieveConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _over_its_preset(cls, data: Any) -> Any:
+        preset = data.get("preset") if isinstance(data, dict) else None
+        return under(data, PRESETS[preset]) if isinstance(preset, str) and preset in PRESETS else data
 
 
 def config_type() -> type[Config]:

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from data.locate import shortened
-from pipeline.config.schema_words import describe, locate, shown
+from pipeline.config.schema_words import Schema, config_schema, describe, locate, shown
 
 
-def explain(error: ValidationError, raw: Any) -> Iterator[str]:
-    """A line for each key that is wrong: the dotted key, what was given, what is allowed."""
+def explain(error: ValidationError, raw: Any, model: type[BaseModel]) -> Iterator[str]:
+    """A line for each key that is wrong: the dotted key, what was given, what is allowed.
+
+    Args:
+        raw: the values that were validated.
+        model: what they were validated as.
+    """
+    whole = config_schema(model)
     done: set[tuple[str | int, ...]] = set()
     for problem in error.errors(include_url=False):
-        place = locate(problem["loc"])
+        location = problem["loc"]
+        if location[-1:] == ("[key]",):
+            name = ".".join(map(str, location[:-1]))
+            yield f"{shortened(name)}: {shown(problem['input'])} cannot be a name here: {problem['msg']}"
+            continue
+        place = locate(location, whole)
         keys = _as_written(place.keys, raw)
+        if keys != place.keys:
+            place = locate(keys, whole)
         if keys in done:  # the other branch of a union
             continue
         done.add(keys)
@@ -29,15 +42,20 @@ def explain(error: ValidationError, raw: Any) -> Iterator[str]:
         match problem["type"]:
             case "missing":
                 yield f"{key}: missing; it must be {allowed}"
-            case "union_tag_not_found":
-                yield f"{key}.kind: missing; it must be pairs or utterances"
-            case "union_tag_invalid":
-                given = shown(problem["input"].get("kind"))
-                yield f"{key}.kind: {given} is not allowed; it must be pairs or utterances"
+            case "union_tag_not_found" | "union_tag_invalid":
+                tag = problem.get("ctx", {})["discriminator"].strip("'")
+                given = problem["input"]
+                what = f"{shown(given[tag])} is not allowed" if tag in given else "missing"
+                yield f"{key}.{tag}: {what}; it must be {' or '.join(_tags(place.schema))}"
             case "value_error":
-                yield f"{key}: {problem['msg'].removeprefix('Value error, ')}; given {shown(problem['input'])}"
+                given = f"; given {shown(problem['input'])}" if keys else ""
+                yield f"{key}: {problem['msg'].removeprefix('Value error, ')}{given}"
             case _:
                 yield f"{key}: {shown(problem['input'])} is not allowed; it must be {allowed}{_hint(problem)}"
+
+
+def _tags(schema: Schema | None) -> Iterable[str]:
+    return (schema or {}).get("discriminator", {}).get("mapping", ())
 
 
 def _hint(problem: Any) -> str:

@@ -1,126 +1,118 @@
-"""`flipkd init`: a commented config with every key at its default, written from the pydantic models themselves."""
+"""`flipkd init`: a config for a first run, with the columns of the user's own files if they are named."""
 
 from __future__ import annotations
 
-import json
-import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-
 from data.errors import FlipkdError
+from data.locate import PACKAGE, user_path
 from pipeline.config.config import Config
-from pipeline.config.nightly import Limit
-from pipeline.config.schema_words import config_schema, describe, resolve
-from pipeline.stages.filter.config import Bound
-from pipeline.stages.prepare.config import PairsFile, UtterancesFile
+from pipeline.config.full import comment, full_config, scalar
+from pipeline.config.presets import PRESETS
+from pipeline.stages.distill.config import DistillConfig
+from pipeline.stages.filter.config import FilterConfig
+from pipeline.stages.prepare.config import Splitting
+from pipeline.stages.prepare.guess import guess_input
+from pipeline.stages.teach.config import TeachConfig
 
-WIDTH = 100
-IN_A_LINE = (Bound, Limit)  # sections that are written as one value
-HEAD = """\
-flipkd config. Every key stands at its default; only prepare.inputs must be filled in, all else may be deleted.
-Check it with `flipkd status THIS_FILE`, run it with `flipkd run THIS_FILE`.
-"""
+PRESET = "small_student"  # suits the default student
+_EXAMPLE = {"kind": "pairs", "path": "pairs.csv", "text_a": "text_a", "text_b": "text_b", "label": "label"}
+_REMARKS = {
+    "kind": "or utterances: with `text` and `id`, an intent or FAQ entry; then pairs are built",
+    "path": "CSV, TSV, JSONL or Parquet, relative to this file",
+    "label": "1 or 0, empty for a pair without a label; null if there is no such column",
+    "id": "texts of one id match",
+    "column_names": "the file has no header line",
+}
 
 
-def write_config(path: Path) -> None:
-    """Write the commented config.
+def write_config(path: Path, inputs: Sequence[str] = (), full: bool = False) -> None:
+    """Write a commented config.
+
+    Args:
+        inputs: files whose columns are filled in; an example where none is named.
+        full: every key, and not only what a first run needs.
 
     Raises:
-        FlipkdError: something is there already, or the file is not .yaml, or cannot be written.
+        FlipkdError: something is there already, or the file is not .yaml, or cannot be written; an input cannot be
+            read, or its columns do not tell what they are.
     """
     if path.suffix not in {".yaml", ".yml"}:
         raise FlipkdError(f"{path}: the config is written as YAML; choose a name that ends in .yaml")
+    entries = [guess_input(name) for name in inputs]
+    for entry in entries:
+        entry["path"] = _from_folder(entry["path"], path.resolve().parent)
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(commented_config())
+            file.write(full_config(PRESET, entries) if full else first_config(entries))
     except FileExistsError:
         raise FlipkdError(f"{path} is there already; choose another name") from None
     except OSError as error:
         raise FlipkdError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def commented_config() -> str:
-    """The config as YAML text."""
-    lines = [*comment(HEAD.strip(), ""), ""]
-    lines += section(Config, "")
-    return "\n".join(lines).rstrip() + "\n"
+def _from_folder(name: str, folder: Path) -> str:
+    """The path of an input as the config names it: relative to the config's folder if it lies in there."""
+    if name.startswith(PACKAGE):
+        return name
+    path = user_path(name).resolve()
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
 
 
-def section(model: type[BaseModel], indent: str) -> Iterator[str]:
-    """The lines of one section: for each key its description, what is allowed, and its default."""
-    for name, info in model.model_fields.items():
-        inner = _section_of(info)
-        if name == "inputs":
-            yield from inputs(info, indent)
-        elif inner is None:
-            yield from explained(model, name, indent)
-            yield f"{indent}{name}: {scalar(info.get_default())}"
+def first_config(entries: Sequence[Mapping[str, Any]] = ()) -> str:
+    """What a first run needs as YAML text.
+
+    Args:
+        entries: of `prepare.inputs`; an example where there are none.
+    """
+    splitting, teach, filter, distill = Splitting(), TeachConfig(), FilterConfig(), DistillConfig()
+    sets = ", ".join(f"{key} {scalar(value)}" for key, value in _dotted(PRESETS[PRESET]))
+    fits = (
+        f"For a student of some 100 M parameters, not for a larger one. Where this file does not, it sets {sets}."
+    )
+    preset = "\n".join(comment(fits, ""))
+    inputs = "\n".join(line for entry in entries or [_EXAMPLE] for line in _entry(entry))
+    return f"""\
+# What a first run needs. Check it with `flipkd status THIS_FILE`, run it with `flipkd run THIS_FILE`.
+# `flipkd init --full all.yaml` writes every key, explained.
+
+{preset}
+preset: {PRESET}
+seed: {Config.model_fields["seed"].default}
+prepare:
+  inputs:
+{inputs}
+  # Shares of the groups that are held out. Texts and groups never stand in two splits.
+  splitting: {{by: {splitting.by}, dev: {splitting.dev}, test: {splitting.test}}}
+# Models: a hub id (org/name), a local folder, or package:import_name/path.
+teach:
+  model: {teach.model}
+  epochs: {teach.epochs:g}
+# The dual threshold: pairs in the teacher's doubtful tails do not reach the student.
+filter:
+  tau_pos: {scalar(filter.tau_pos)}
+  tau_neg: {scalar(filter.tau_neg)}
+distill:
+  model: {distill.model}
+  epochs: {distill.epochs:g} # passes over the pairs that are kept
+  prompt: # in the language of your texts
+    template: {scalar(distill.prompt.template)}
+    answers: {scalar(distill.prompt.answers)} # for label 0 and label 1
+"""
+
+
+def _entry(entry: Mapping[str, Any]) -> Iterator[str]:
+    for place, (key, value) in enumerate(entry.items()):
+        remark = f" # {_REMARKS[key]}" if key in _REMARKS else ""
+        yield f"    {'  ' if place else '- '}{key}: {scalar(value)}{remark}"
+
+
+def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a nested mapping by their dotted keys."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{prefix}{key}.")
         else:
-            if not indent:
-                yield ""
-            yield from comment((inner.__doc__ or "").strip(), indent)
-            yield f"{indent}{name}:"
-            yield from section(inner, f"{indent}  ")
-
-
-def inputs(info: FieldInfo, indent: str) -> Iterator[str]:
-    """The list of files: one of pairs, and one of utterances as a comment."""
-    inner = f"{indent}  "
-    yield from comment(info.description or "", indent)
-    yield f"{indent}inputs:"
-    yield from comment((PairsFile.__doc__ or "").strip(), inner)
-    for name, value in {"kind": "pairs", "path": "pairs.csv"}.items():
-        yield f"{inner}{'- ' if name == 'kind' else '  '}{name}: {value}"
-    for name, field in PairsFile.model_fields.items():
-        if name not in {"kind", "path"}:
-            yield from explained(PairsFile, name, f"{inner}  ")
-            yield f"{inner}  {name}: {scalar(field.get_default())}"
-    yield from comment(f"{(UtterancesFile.__doc__ or '').strip()} Other keys as above.", inner)
-    yield f"{inner}# - kind: utterances"
-    yield f"{inner}#   path: utterances.csv"
-    for name, field in UtterancesFile.model_fields.items():
-        if name not in PairsFile.model_fields:
-            yield f"{inner}#   {name}: {scalar(field.get_default())}  # {field.description}"
-
-
-def explained(model: type[BaseModel], name: str, indent: str) -> list[str]:
-    """Comment lines for a key: its description, and what is allowed where that says more."""
-    schema = resolve({"$ref": f"#/$defs/{model.__name__}"}) if model is not Config else config_schema()
-    allowed = describe(schema["properties"][name])
-    known = "" if allowed in {"text", "true or false"} else f" ({allowed})"
-    return comment(f"{model.model_fields[name].description}{known}", indent)
-
-
-def _section_of(info: FieldInfo) -> type[BaseModel] | None:
-    annotation: Any = info.annotation
-    is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation not in IN_A_LINE
-    return annotation if is_section else None
-
-
-def comment(text: str, indent: str) -> list[str]:
-    """A text as comment lines."""
-    mark = f"{indent}# "
-    return [
-        line
-        for paragraph in text.splitlines()
-        for line in textwrap.wrap(
-            paragraph, WIDTH, initial_indent=mark, subsequent_indent=mark, break_on_hyphens=False
-        )
-    ]
-
-
-def scalar(value: Any) -> str:
-    """A default as one line of YAML."""
-    if isinstance(value, BaseModel):
-        value = value.model_dump(exclude_none=True)
-    if isinstance(value, tuple):
-        value = list(value)
-    if isinstance(value, str) and "\n" in value:
-        return json.dumps(value, ensure_ascii=False)  # a double-quoted scalar of YAML, in one line
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000, sort_keys=False)
-    return text.removesuffix("\n").removesuffix("\n...").removesuffix("\n")
+            yield f"{prefix}{key}", value

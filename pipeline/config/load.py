@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.resources
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from data.errors import FlipkdError
 from data.locate import user_path
 from pipeline.config.config import Config, config_type
 from pipeline.config.explain import explain
 from pipeline.config.location import anchor
-from pipeline.config.overrides import apply_override
+from pipeline.config.overrides import put
 from pipeline.config.read import parse_yaml, read_config
 
 DEMO = "demo"
 _MOST_PROBLEMS = 20
+Model = TypeVar("Model", bound=BaseModel)
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+def load_config(path: str | Path, changes: Mapping[str, Any] = MappingProxyType({})) -> Config:
     """Read and validate a config.
 
-    Relative paths of input files, and of local models, are taken from the config file's folder.
+    Relative paths of input files, of local models and of the store are taken from the config file's folder.
 
     Args:
         path: a YAML or TOML file, or `demo` for the config that ships with flipkd.
-        overrides: `key=value`, the key dotted (`filter.tau_pos`, `prepare.inputs.0.path`), the value YAML.
+        changes: values that are put over the file's, by dotted key (`filter.tau_pos`, `prepare.inputs.0.path`).
 
     Raises:
         FlipkdError: the file cannot be read, or holds what the config does not allow; a line per problem.
@@ -38,19 +42,28 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     else:
         place = user_path(str(path))
         raw, folder = read_config(place), place.resolve().parent
-    for override in overrides:
-        apply_override(raw, override)
+    for key, value in changes.items():
+        put(raw, key, copy.deepcopy(value))  # a later key may change it
+    return anchor(validated(config_type(), raw, str(path)), folder)
+
+
+def validated(model: type[Model], raw: Any, name: str) -> Model:
+    """The values of a config as a model.
+
+    Args:
+        name: of the file, for messages.
+
+    Raises:
+        FlipkdError: the model does not allow them; a line per problem.
+    """
     try:
-        config = config_type().model_validate(raw)
+        return model.model_validate(raw)
     except ValidationError as error:
-        lines = list(explain(error, raw))
-        count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
-        if len(lines) > _MOST_PROBLEMS:
-            lines = [*lines[:_MOST_PROBLEMS], f"and {len(lines) - _MOST_PROBLEMS} more"]
-        raise FlipkdError(
-            "\n".join([f"{path}: {count} in the config", *(f"  {line}" for line in lines)])
-        ) from None
-    return anchor(config, folder)
+        lines = list(explain(error, raw, model))
+    count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
+    if len(lines) > _MOST_PROBLEMS:
+        lines = [*lines[:_MOST_PROBLEMS], f"and {len(lines) - _MOST_PROBLEMS} more"]
+    raise FlipkdError("\n".join([f"{name}: {count} in the config", *(f"  {line}" for line in lines)]))
 
 
 def trial(config: Config) -> Config:
@@ -58,12 +71,3 @@ def trial(config: Config) -> Config:
     if config.promote.mode == "manual":
         return config
     return config.model_copy(update={"promote": config.promote.model_copy(update={"mode": "manual"})})
-
-
-# ---------------------------------------------------------------------------------------------- overrides
-
-
-# ---------------------------------------------------------------------------------------- explaining errors
-
-
-# -------------------------------------------------------------------------------------------------- paths

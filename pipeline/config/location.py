@@ -14,7 +14,7 @@ from pipeline.store.store import Store
 
 def store_of(config: Config) -> Store:
     """The store of a config: its `store`, else $FLIPKD_HOME, else `.flipkd` in the working directory."""
-    return Store(Path(config.store).expanduser().absolute()) if config.store else default_store()
+    return Store(Path(config.store).absolute()) if config.store else default_store()
 
 
 def default_store() -> Store:
@@ -23,8 +23,11 @@ def default_store() -> Store:
 
 
 def anchor(config: Config, folder: Path) -> Config:
-    """The config with relative paths made absolute: what fields with the mark `by_identity` name."""
-    return _anchored(config, folder)
+    """The config with relative paths made absolute: its store, and what fields marked `by_identity` name."""
+    anchored = _anchored(config, folder)
+    if config.store is None:
+        return anchored
+    return anchored.model_copy(update={"store": str(folder / Path(config.store).expanduser())})
 
 
 def _anchored(section: Any, folder: Path) -> Any:

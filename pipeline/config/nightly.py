@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from pipeline.contract.section import Section, Share, in_short
+from pipeline.contract.section import Section, Share
 
 
 class Limit(Section):
     """How far a measure may lie from the run in use; in the config a plain number is short for `warn`."""
 
-    warn: Share | None = Field(default=None, description="Above it the run warns; null never warns.")
-    stop: Share | None = Field(default=None, description="Above it the run fails; null never stops.")
+    model_config = ConfigDict(title="Warn and stop")
+    short_for: ClassVar = "warn"
+    one_setting: ClassVar = True
 
-    @model_validator(mode="before")
-    @classmethod
-    def _number(cls, data: Any) -> Any:
-        return in_short(data, "warn", int, float)
+    warn: Share | None = Field(
+        default=None, title="Warn above", description="Above it the run warns; null never warns."
+    )
+    stop: Share | None = Field(default=None, description="Above it the run fails; null never stops.")
 
     @model_validator(mode="after")
     def _warns_first(self) -> Limit:
@@ -50,6 +51,8 @@ class DriftConfig(Section):
 class PromoteConfig(Section):
     """When a new student takes the place of the one in use; in the config a word is short for `mode`."""
 
+    short_for: ClassVar = "mode"
+
     mode: Literal["manual", "auto"] = Field(
         default="manual", description="`auto`: the flow promotes by itself; else `flipkd promote` does."
     )
@@ -74,8 +77,3 @@ class PromoteConfig(Section):
     otherwise: Literal["complete", "fail"] = Field(
         default="complete", description="How a run ends whose student was not promoted under `auto`."
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _word(cls, data: Any) -> Any:
-        return in_short(data, "mode", str)

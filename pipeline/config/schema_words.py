@@ -1,4 +1,4 @@
-"""What a key of the config may hold, in words: out of the config's JSON schema, so that it never goes stale."""
+"""What a key of a config may hold, in words: out of the config's JSON schema, so that it never goes stale."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config.config import Config
+from pydantic import BaseModel
+
+from pipeline.contract.section import SHORT_FOR
 
 Schema = dict[str, Any]
 NUMBERS = {"integer": "a whole number", "number": "a number"}
+_DEFINITION = "#/$defs/"
 PLAIN = {"string": "text", "boolean": "true or false", "null": "null", "object": "a mapping"}
 
 
@@ -35,32 +38,39 @@ class Place:
 
 
 @functools.cache
-def config_schema() -> Schema:
-    """JSON schema of the whole config."""
-    return Config.model_json_schema()
+def config_schema(model: type[BaseModel]) -> Schema:
+    """JSON schema of a config or a section of it, with each `$ref` replaced by what it stands for."""
+    schema = model.model_json_schema()
+    return _without_references(schema, schema.get("$defs", {}))
 
 
-def resolve(schema: Schema) -> Schema:
-    """Follow a `$ref`; the key's own description and default stay."""
-    if "$ref" not in schema:
-        return schema
-    target = config_schema()["$defs"][schema["$ref"].rpartition("/")[2]]
-    return target | {name: value for name, value in schema.items() if name != "$ref"}
+def _without_references(part: Any, definitions: dict[str, Schema]) -> Any:
+    """What stands beside a `$ref`, the key's own description and default, goes before what it leads to."""
+    if isinstance(part, str) and part.startswith(_DEFINITION):  # also the mapping of a discriminator
+        return _without_references(definitions[part.removeprefix(_DEFINITION)], definitions)
+    if isinstance(part, list):
+        return [_without_references(item, definitions) for item in part]
+    if not isinstance(part, dict):
+        return part
+    inner = {name: _without_references(value, definitions) for name, value in part.items() if name != "$defs"}
+    return inner.pop("$ref", {}) | inner
 
 
-def locate(location: Sequence[str | int]) -> Place:
-    """The key that pydantic's location of an error stands for."""
+def locate(location: Sequence[str | int], schema: Schema | None) -> Place:
+    """The key that pydantic's location of an error stands for.
+
+    Args:
+        schema: of the whole config, from `config_schema`.
+    """
     keys: list[str | int] = []
-    schema: Schema | None = config_schema()
     siblings: tuple[str, ...] = ()
     for part in location:
         if schema is None:
             keys.append(part)
             continue
-        schema = resolve(schema)
         mapping = schema.get("discriminator", {}).get("mapping", {})
         if part in mapping:  # the tag of a union, not a key
-            schema = {"$ref": mapping[part]}
+            schema = mapping[part]
         elif isinstance(part, int):
             keys.append(part)
             schema, siblings = _item(schema, part), ()
@@ -68,8 +78,17 @@ def locate(location: Sequence[str | int]) -> Place:
             keys.append(part)
             siblings = tuple(schema["properties"])
             schema = schema["properties"].get(part)
+        elif values := _values_of(schema):
+            keys.append(part)
+            schema, siblings = values, ()
         # else: the name of a union's branch, `list[str]` say
     return Place(tuple(keys), schema, siblings)
+
+
+def _values_of(schema: Schema) -> Schema | None:
+    """What a mapping of names of the user's own holds."""
+    named = schema.get("patternProperties", {})
+    return next(iter(named.values()), None) if named else schema.get("additionalProperties") or None
 
 
 def _item(schema: Schema, index: int) -> Schema | None:
@@ -84,7 +103,6 @@ def _item(schema: Schema, index: int) -> Schema | None:
 
 def describe(schema: Schema) -> str:
     """The allowed values in words, such as `a number from -1 to 1`."""
-    schema = resolve(schema)
     match schema:
         case {"anyOf": branches}:
             words = " or ".join(describe(branch) for branch in branches)
@@ -94,8 +112,10 @@ def describe(schema: Schema) -> str:
             words = f"one of {', '.join(map(shown, values))}"
         case {"const": value}:
             words = shown(value)
-        case {"properties": keys, "title": title}:
-            words = f"{'a number or ' if title == 'Bound' else ''}a mapping with the keys {', '.join(keys)}"
+        case {"properties": keys}:
+            words = f"a mapping with the keys {', '.join(keys)}"
+            if SHORT_FOR in schema:
+                words = f"{describe(_without_null(keys[schema[SHORT_FOR]]))} or {words}"
         case {"type": "array"}:
             words = _array(schema)
         case {"type": "integer" | "number" as kind}:
@@ -103,6 +123,12 @@ def describe(schema: Schema) -> str:
         case _:
             words = PLAIN.get(schema.get("type", ""), "any value")
     return words
+
+
+def _without_null(schema: Schema) -> Schema:
+    """What a key may hold beside null, if one thing alone is left."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind.get("type") != "null"]
+    return kinds[0] if len(kinds) == 1 else schema
 
 
 def _array(schema: Schema) -> str:

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationError, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 # Marks on a field: how it enters the key of a stage's artifact. A field without a mark enters with its value.
 NOT_IN_KEY = "flipkd_not_in_key"
 IN_KEY_IF_SET = "flipkd_in_key_if_set"
 BY_IDENTITY = "flipkd_by_identity"
+SHORT_FOR = "flipkd_short_for"  # in the JSON schema of a section
 MODEL_NAME = "a hub id (`org/name` or `org/name@revision`), a local folder, or `package:import_name/path`"
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Cosine = Annotated[float, Field(ge=-1, le=1)]
 Positive = Annotated[int, Field(ge=1)]
-
-
-def in_short(data: Any, field: str, *kinds: type) -> Any:
-    """What a section is made of where a plain value stands in its place: short for that one field of it."""
-    return {field: data} if isinstance(data, kinds) and not isinstance(data, bool) else data
 
 
 def not_in_key() -> dict[str, Any]:
@@ -52,9 +48,33 @@ def marks_of(info: FieldInfo) -> dict[str, Any]:
 
 
 class Section(BaseModel):
-    """A part of the config: unknown keys are errors, and nothing changes after validation."""
+    """A part of the config: unknown keys are errors, and nothing changes after validation.
+
+    Attributes:
+        short_for: the field that a plain value is short for where it stands in place of the section: a number for
+            a field that holds numbers, else a text.
+        one_setting: all fields say the same thing in different notations: it is written in one line, and
+            replaced as a whole.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+    short_for: ClassVar[str | None] = None
+    one_setting: ClassVar[bool] = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_short(cls, data: Any) -> Any:
+        if cls.short_for is None or isinstance(data, bool):
+            return data
+        kinds = (int, float) if _is_number(cls.model_fields[cls.short_for].annotation) else str
+        return {cls.short_for: data} if isinstance(data, kinds) else data
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler(core)
+        if cls.short_for:
+            handler.resolve_ref_schema(schema)[SHORT_FOR] = cls.short_for
+        return schema
 
     @model_validator(mode="before")
     @classmethod

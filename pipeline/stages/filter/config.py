@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from pipeline.contract.section import Cosine, Section, Share, in_short
+from pipeline.contract.section import Cosine, Section, Share
 
 
 class Bound(Section):
     """A bound on the teacher's similarity; in the config a plain number is short for `value`."""
+
+    model_config = ConfigDict(title="Quantile or precision")
+    short_for: ClassVar = "value"
+    one_setting: ClassVar = True
 
     value: Cosine | None = Field(default=None, description="The bound itself, a cosine.")
     quantile: Share | None = Field(default=None, description="The quantile of the class's own train scores.")
     precision: Share | None = Field(
         default=None, description="The widest bound at which the teacher reaches this precision on dev."
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _number(cls, data: Any) -> Any:
-        return in_short(data, "value", int, float)
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Bound:

@@ -61,4 +61,4 @@ def test_the_students_layers_are_checked_too(folder: Path) -> None:
 
 @pytest.mark.real
 def test_the_demo_passes(tmp_path: Path) -> None:
-    checked_plan(load_config("demo", [f"store={tmp_path / 'store'}"]))
+    checked_plan(load_config("demo", {"store": str(tmp_path / "store")}))
