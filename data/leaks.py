@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ _BATCH_ROWS = 8192
 COLUMNS = ("text_a", "text_b", "group", "split", "source", "source_row")
 
 
-def leaks(pairs: Path, examples: int = 3) -> list[str]:
+def leaks(pairs: Path, examples: int = 3, entries: Mapping[str, str] = MappingProxyType({})) -> list[str]:
     """Texts and groups that stand in two splits, after folding.
 
     Only the file is read, twice where there is something to tell. Texts are compared by 64 bits of a hash.
@@ -23,13 +24,14 @@ def leaks(pairs: Path, examples: int = 3) -> list[str]:
     Args:
         pairs: with the columns `COLUMNS`.
         examples: at most so many are told.
+        entries: by source, the column that holds the entries of a catalogue, which may stand in every split.
 
     Returns:
         A line for each: what it is, and where it stands. Empty if nothing leaks.
     """
     found: list[str] = []
     for kind, columns in (("text", ("text_a", "text_b")), ("group", ("group",))):
-        shared = _shared(pairs, columns)
+        shared = _shared(pairs, columns, entries)
         if not len(shared):
             continue
         wanted = set(shared[:examples].tolist())
@@ -39,7 +41,9 @@ def leaks(pairs: Path, examples: int = 3) -> list[str]:
             for row in batch.to_pylist():
                 for name in columns:
                     value = row[name]
-                    if value is not None and (code := _code(value)) in wanted:
+                    if value is None or entries.get(row["source"]) == name:
+                        continue
+                    if (code := _code(value)) in wanted:
                         shown.setdefault(code, value)
                         where = f"{row['split']} ({row['source']} row {row['source_row']}, {name})"
                         places.setdefault(code, {}).setdefault(row["split"], where)
@@ -47,14 +51,15 @@ def leaks(pairs: Path, examples: int = 3) -> list[str]:
     return found
 
 
-def _shared(pairs: Path, columns: tuple[str, ...]) -> np.ndarray:
+def _shared(pairs: Path, columns: tuple[str, ...], entries: Mapping[str, str]) -> np.ndarray:
     """Codes of the values that stand in two splits, sorted."""
     by_split: dict[str, list[np.ndarray]] = {}
-    for batch in _batches(pairs, [*columns, "split"]):
-        split = batch["split"].to_numpy(zero_copy_only=False)
+    for batch in _batches(pairs, [*columns, "split", "source"]):
+        split, source = (batch[name].to_numpy(zero_copy_only=False) for name in ("split", "source"))
         for name in columns:
             present = batch[name].is_valid().to_numpy(zero_copy_only=False)
-            codes = np.fromiter(map(_code, batch[name].drop_null().to_pylist()), np.uint64)
+            present &= ~np.isin(source, [of for of, column in entries.items() if column == name])
+            codes = np.fromiter(map(_code, batch[name].filter(pa.array(present)).to_pylist()), np.uint64)
             for held in np.unique(split[present]):
                 by_split.setdefault(held, []).append(np.unique(codes[split[present] == held]))
     sets = [np.unique(np.concatenate(parts)) for parts in by_split.values()]

@@ -29,7 +29,11 @@ _LINK_NAMES = ("key_a", "key_b", "group")
 
 
 def link_columns(
-    key_a: Sequence[str], key_b: Sequence[str | None], group: Sequence[str | None], seed: int
+    key_a: Sequence[str],
+    key_b: Sequence[str | None],
+    group: Sequence[str | None],
+    seed: int,
+    entries: str | None = None,
 ) -> pl.DataFrame:
     """What links rows, as hashes.
 
@@ -37,6 +41,7 @@ def link_columns(
         key_a, key_b: `data.texts.text_key` of each row's texts; None where there is no second text.
         group: each row's group, or None.
         seed: of the order in which components are dealt out.
+        entries: `key_a` or `key_b` if that side holds the entries of a catalogue, which decide no split.
 
     Returns:
         The columns `LINKS`: `key_a`, `key_b`, `group` are equal where the texts or the folded groups are; `order`
@@ -46,9 +51,8 @@ def link_columns(
     groups: dict[str, int] = {}
     columns: list[list[int | None]] = [[], [], [], []]
     for a, b, name in zip(key_a, key_b, group, strict=True):
-        order = stable_number(seed, "t" + a)
-        if b is not None:
-            order = min(order, stable_number(seed, "t" + b))
+        sides = [key for side, key in (("key_a", a), ("key_b", b)) if key is not None and side != entries]
+        order = min(stable_number(seed, "t" + key) for key in sides)
         if name is not None:
             if name not in groups:
                 groups[name] = stable_number("g" + fold(name))
@@ -74,8 +78,8 @@ def assign_splits(rows: pl.DataFrame, *, dev: float, test: float, seed: int) -> 
     each split gets its share of the stratum, rounded up or down at random, so that shares hold over all strata.
 
     Args:
-        rows: `LINKS`, `split` (given, nullable) and `stratum` (nullable). Given splits must not leak: see
-            `given_leaks`.
+        rows: `LINKS`, `split` (given, nullable) and `stratum` (nullable). Of given splits that leak (see
+            `given_leaks`) a component gets the latest: train comes before dev, dev before test.
         dev, test: shares of the rows that have no split given, 0 to 1; the rest is train.
         seed: of the assignment.
 
@@ -88,7 +92,7 @@ def assign_splits(rows: pl.DataFrame, *, dev: float, test: float, seed: int) -> 
         .group_by("component")
         .agg(
             pl.len().alias("size"),
-            pl.col("split").drop_nulls().first(),
+            pl.col("split").max(),
             pl.col("stratum").min(),
             pl.col("order").min(),
         )
@@ -161,6 +165,24 @@ def given_leaks(rows: pl.DataFrame, examples: int) -> tuple[int, list[Leak]]:
             places.setdefault(SPLITS[int(splits[owner])], (owner, _LINK_NAMES[column]))
         leaks.append(Leak(dict(sorted(places.items()))))
     return len(shared), leaks
+
+
+def leaking_rows(rows: pl.DataFrame) -> np.ndarray:
+    """Rows with a given split whose text or group stands in a later given split too, (rows,), bool.
+
+    Train comes before dev, dev before test: without these rows nothing that is measured was seen before.
+
+    Args:
+        rows: `LINKS` and `split`.
+    """
+    splits = rows["split"].cast(SPLIT).to_physical().cast(pl.Int8).fill_null(-1).to_numpy()
+    codes, owners, _ = _nodes(rows)
+    _, node = np.unique(codes, return_inverse=True)
+    latest = np.full(len(rows), -1, np.int8)
+    last = np.full(node.max(initial=-1) + 1, -1, np.int8)
+    np.maximum.at(last, node, splits[owners])
+    np.maximum.at(latest, owners, last[node])
+    return (splits >= 0) & (latest > splits)
 
 
 def torn_chains(rows: pl.DataFrame) -> tuple[int, int | None]:

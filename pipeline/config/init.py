@@ -25,6 +25,7 @@ _REMARKS = {
     "label": "1 or 0, empty for a pair without a label; null if there is no such column",
     "id": "texts of one id match",
     "column_names": "the file has no header line",
+    "catalogue": "its texts may stand in every split; the other side's are held out",
 }
 
 

@@ -51,3 +51,11 @@ def test_many_leaks_over_many_batches(tmp_path: Path, monkeypatch: pytest.Monkey
     found = leaks(written(tmp_path, *rows), examples=4)
     assert len(found) == 4
     assert all("train (rows.csv row" in line and "test (rows.csv row" in line for line in found)
+
+
+def test_entries_of_a_catalogue_may_stand_in_every_split(tmp_path: Path) -> None:
+    rows = ({"text_b": "title"}, {"text_b": "Title", "split": "test"}, {"text_a": "title", "split": "dev"})
+    found = leaks(written(tmp_path, *rows), entries={"rows.csv": "text_b"})
+    assert found == []  # as a query it stands in one split
+    assert len(leaks(written(tmp_path, *rows), entries={"another.csv": "text_b"})) == 1
+    assert len(leaks(written(tmp_path, *rows, {"text_a": "title"}), entries={"rows.csv": "text_b"})) == 1

@@ -7,7 +7,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.splits import Leak, assign_splits, given_leaks, link_columns, linked, torn_chains
+from data.splits import Leak, assign_splits, given_leaks, leaking_rows, link_columns, linked, torn_chains
 from data.texts import text_key
 
 
@@ -151,3 +151,28 @@ def test_a_component_that_would_fill_a_split_is_trained_on() -> None:
     assert set(found[200:]) == {"train"}
     assert abs(found.count("test") / len(found) - 0.2) < 0.01
     assert abs(found.count("dev") / len(found) - 0.2) < 0.01
+
+
+def test_rows_that_leak_into_a_later_split() -> None:
+    rows = [
+        {"key_a": "a", "key_b": "b", "split": "train"},  # a stands in test
+        {"key_a": "c", "key_b": "a", "split": "test"},
+        {"key_a": "d", "group": "g", "split": "train"},  # g stands in dev
+        {"key_a": "e", "group": "G ", "split": "dev"},
+        {"key_a": "f", "split": "train"},
+        {"key_a": "c"},  # no split of its own
+        {"key_a": "h", "key_b": "f", "split": "train"},
+    ]
+    assert leaking_rows(rows_of(rows)).tolist() == [True, False, True, False, False, False, False]
+    assert not leaking_rows(rows_of([{"key_a": "a"}, {"key_a": "a"}])).any()
+
+
+def test_an_entry_does_not_decide_where_its_queries_go() -> None:
+    """Else all queries of the entry with the lowest number would stand side by side when the order is cut."""
+    queries = [f"{n:016x}" for n in range(1, 9)]
+    with_entry = link_columns(queries, ["f" * 16] * 8, [None] * 8, 1, entries="key_b")
+    alone = link_columns(queries, [None] * 8, [None] * 8, 1)
+    assert with_entry["order"].to_list() == alone["order"].to_list()
+    assert with_entry["key_b"].n_unique() == 1
+    turned = link_columns(["f" * 16] * 8, queries, [None] * 8, 1, entries="key_a")
+    assert turned["order"].to_list() == alone["order"].to_list()

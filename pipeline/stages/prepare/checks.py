@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ from data.errors import FlipkdError
 from data.leaks import leaks
 from data.records import Reject
 from data.splits import Leak, given_leaks, torn_chains
+from pipeline.stages.prepare.catalogue import catalogue_advice
 from pipeline.stages.prepare.config import PrepareConfig
 from pipeline.stages.prepare.inputs import source_name
 from pipeline.stages.prepare.rows import Gathered
 
+log = logging.getLogger("flipkd.prepare")
 # What is counted of every pair: texts and groups as hashes.
 COUNTED = ("file", "split", "label", "key_a", "key_b", "group")
+LEAK, HELD_OUT = "leak", "held_out_entry"  # reasons of rejects that the config asked for
 _EXAMPLES = 3
 _MOST_FILES = 5
 _SHOWN_CHARACTERS = 160
@@ -39,26 +43,39 @@ _REMEDIES = {
     "bad_quoting": "a quote that is not closed or not doubled; is it a TSV?",
     "not_json": "the line is not a JSON object",
     "repeated_key": "a key stands twice in the JSON object",
+    LEAK: "its text or group stands in a later split; see `prepare.splitting.leaks`",
+    HELD_OUT: "a pair of train whose entry is held out; see `prepare.splitting.entries`",
 }
 _WHY = {"train": "nothing is learnt without it", "dev": "thresholds are chosen on it", "test": "results are on it"}
 
 
-def check_given(gathered: Gathered, links: pl.DataFrame) -> None:
+def check_given(gathered: Gathered, links: pl.DataFrame) -> int:
     """Check that the splits that files or columns give share no text and no group.
 
     Args:
         links: of all pairs, then all utterances; see `data.splits`.
 
+    Returns:
+        How many texts and groups stand in two splits, where `prepare.splitting.leaks` lets that pass.
+
     Raises:
         FlipkdError: they do; it names examples with file, row and column.
     """
     count, found = given_leaks(links, _EXAMPLES)
-    if count:
+    policy = gathered.config.splitting.leaks
+    if count and policy != "error":
+        log.warning(
+            "%d texts or groups stand in more than one of the given splits; `prepare.splitting.leaks: %s` decides",
+            count, policy,
+        )  # fmt: skip
+    elif count:
+        advice = catalogue_advice(gathered.config, gathered.pairs)
         raise FlipkdError(
             f"prepare: the given splits leak, {count} texts or groups stand in more than one:\n"
             + "\n".join(f"  {_told(gathered, leak)}" for leak in found)
             + "\nTake them out of one side, or give no split and let prepare make it. (Ids of utterances that "
-            "should stand in all splits: `prepare.splitting.by: text`.)"
+            "should stand in all splits: `prepare.splitting.by: text`. Official splits that leak: "
+            "`prepare.splitting.leaks`.)" + (f"\n{advice}" if advice else "")
         )
     chains, row = torn_chains(links)
     if row is not None:
@@ -67,6 +84,7 @@ def check_given(gathered: Gathered, links: pl.DataFrame) -> None:
             f"prepare: {chains} chains of rows without a split link two given splits, one at {_short(text)} "
             f"({place}): give those rows a split, or give none to any row"
         )
+    return count
 
 
 def _told(gathered: Gathered, leak: Leak) -> str:
@@ -76,13 +94,16 @@ def _told(gathered: Gathered, leak: Leak) -> str:
     return f"the {kind} {_short(shown)} stands in {' and '.join(leak.places)} ({'; '.join(places)})"
 
 
-def check_leaks(pairs: Path) -> None:
+def check_leaks(pairs: Path, entries: Mapping[str, str]) -> None:
     """Check the finished file by itself: no text and no group in two splits.
+
+    Args:
+        entries: by source, the column that holds the entries of a catalogue, which may stand in every split.
 
     Raises:
         FlipkdError: there is one, which is an error of flipkd.
     """
-    found = leaks(pairs)
+    found = leaks(pairs, entries=entries)
     if found:
         raise FlipkdError(
             "prepare: the splits that were made leak, so nothing is written: "
@@ -148,12 +169,14 @@ def check_splits(gathered: Gathered, pairs: pl.DataFrame, rejects: pl.DataFrame)
         FlipkdError: a split lacks what later stages need; names the files and what became of their rows.
     """
     labelled = pairs["label"].is_not_null().any()
+    advice = catalogue_advice(gathered.config, gathered.pairs)
+    catalogue = f"\n{advice}" if advice else ""
     for split in SPLITS:
         part = pairs.filter(pl.col("split") == split)
         if part.is_empty():
             named = (f"{name} {count}" for name, count in _counts(pairs, "split").items())
             sizes = ", ".join(named) or "none at all"
-            advice = (
+            remedy = (
                 "Give more rows, or lower `prepare.splitting.dev` and `prepare.splitting.test`"
                 if split == "train"
                 else f"Give more groups, raise `prepare.splitting.{split}`, or, if files have a split given, give "
@@ -161,7 +184,7 @@ def check_splits(gathered: Gathered, pairs: pl.DataFrame, rejects: pl.DataFrame)
             )
             raise FlipkdError(
                 f"prepare: no pair is in {split}, and {_WHY[split]} (pairs: {sizes}; "
-                f"{_came_from(gathered, rejects)}). {advice}"
+                f"{_came_from(gathered, rejects)}). {remedy}{catalogue}"
             )
         if not labelled or (split == "train" and part["label"].is_null().all()):
             continue
@@ -170,7 +193,7 @@ def check_splits(gathered: Gathered, pairs: pl.DataFrame, rejects: pl.DataFrame)
                 raise FlipkdError(
                     f"prepare: {split} has no {word} pair among {part.height}, and {_WHY[split]} "
                     f"({_came_from(gathered, rejects)}). Give pairs with label {label}, more groups, or "
-                    "(utterances) at least two ids with two texts each for every split"
+                    f"(utterances) at least two ids with two texts each for every split{catalogue}"
                 )
 
 

@@ -43,6 +43,12 @@ class PairsFile(InputFile):
         default=None,
         description="Column that must not stand in two splits (a question, say); may be `text_a`'s column.",
     )
+    catalogue: Literal["text_a", "text_b"] | None = Field(
+        default=None,
+        description="The side whose texts are the entries of a catalogue (FAQ titles, documents). They may stand "
+        "in every split; held out are the queries, which are the other side's texts.",
+        json_schema_extra=in_key_if_set(),
+    )
 
 
 class UtterancesFile(InputFile):
@@ -54,7 +60,7 @@ class UtterancesFile(InputFile):
 
 
 class Splitting(Section):
-    """How rows without a given split are split. Texts and groups never stand in two splits."""
+    """How rows are split. Texts and groups never stand in two splits; entries of a catalogue may."""
 
     by: Literal["group", "text"] = Field(
         default="group",
@@ -63,6 +69,18 @@ class Splitting(Section):
     )
     dev: Share = Field(default=0.15, description="Share of groups (or texts) that go to dev.")
     test: Share = Field(default=0.2, description="Share of groups (or texts) that go to test.")
+    entries: Literal["shared", "held_out"] = Field(
+        default="shared",
+        description="With a catalogue. `held_out`: the shares `dev` and `test` of the entries too are never "
+        "trained on; queries that they answer go to dev and test.",
+        json_schema_extra=in_key_if_set(),
+    )
+    leaks: Literal["error", "drop", "keep"] = Field(
+        default="error",
+        description="Texts or groups that stand in two of the splits that files or columns give. `drop`: their "
+        "rows of train (or dev) are rejected, those of test (or dev) stay. `keep`: the splits stay as given.",
+        json_schema_extra=in_key_if_set(),
+    )
 
     @model_validator(mode="after")
     def _leaves_train(self) -> Splitting:
@@ -124,6 +142,13 @@ class PrepareConfig(Section):
         "see what the filter finds of them. dev and test stay as they are.",
         json_schema_extra=in_key_if_set(),
     )
+
+    @model_validator(mode="after")
+    def _has_entries_to_hold_out(self) -> PrepareConfig:
+        named = any(isinstance(file, PairsFile) and file.catalogue for file in self.inputs)
+        if self.splitting.entries == "held_out" and not named:
+            raise ValueError("splitting.entries: held_out needs an input of pairs that names its `catalogue`")
+        return self
 
 
 def builds_pairs(section: PrepareConfig) -> bool:

@@ -14,6 +14,7 @@ from data.errors import FlipkdError
 from data.readers import file_format, header, read_rows
 from data.records import Row
 from data.texts import BYTE_ORDER_MARK
+from pipeline.stages.prepare.catalogue import is_like_catalogue
 from pipeline.stages.prepare.inputs import input_path
 
 _ROWS = 1000
@@ -90,7 +91,8 @@ def _roles(path: Path, columns: dict[str, list[Any]]) -> dict[str, Any]:
     pair = _named_pair(texts) or (texts if len(texts) == 2 else None)
     label = _one_of(labels, _LABELS)
     if pair and (label or not labels):
-        return {"kind": "pairs", "text_a": pair[0], "text_b": pair[1], "label": label} | split
+        sides = {"text_a": given[pair[0]], "text_b": given[pair[1]]}
+        return {"kind": "pairs", "text_a": pair[0], "text_b": pair[1], "label": label} | _catalogue(sides) | split
     text, id = _one_of(texts, _TEXTS), _one_of(ids, _IDS)
     if text and id:
         return {"kind": "utterances", "text": text, "id": id} | split
@@ -102,12 +104,18 @@ def _roles(path: Path, columns: dict[str, list[Any]]) -> dict[str, Any]:
     )
 
 
+def _catalogue(sides: dict[str, list[Any]]) -> dict[str, str]:
+    texts = {side: len(set(map(str, values))) for side, values in sides.items()}
+    few, many = sorted(texts, key=lambda side: texts[side])
+    return {"catalogue": few} if is_like_catalogue(len(sides[few]), texts[few], texts[many]) else {}
+
+
 def _named(file: dict[str, Any], columns: dict[str, Any]) -> dict[str, Any]:
     """The entry; the columns of a file without a header are called as the config calls them."""
     if "column_names" in file:
-        ours = {column: key for key, column in columns.items() if key != "kind" and column}
+        ours = {column: key for key, column in columns.items() if column in file["column_names"]}
         file["column_names"] = [ours.get(name, name) for name in file["column_names"]]
-        columns = {key: key if key != "kind" and column else column for key, column in columns.items()}
+        columns = {key: ours.get(column, column) for key, column in columns.items()}
     return {"kind": columns.pop("kind"), **file, **columns}
 
 

@@ -120,7 +120,7 @@ def gather(config: PrepareConfig, seed: int, folder: Path) -> Gathered:
             for frame, bad in _chunks(file, rows, columns, limits):
                 if isinstance(file, PairsFile):
                     texts.write_table(frame.select(_WAITING.names).to_arrow().cast(_WAITING))
-                    found.append(_known(frame, place, seed))
+                    found.append(_known(frame, place, seed, file.catalogue))
                 else:
                     found.append(_utterances(frame, place, source_name(file), seed, by_id))
                 refused.append(_refused(bad, place))
@@ -141,8 +141,9 @@ def _chunks(
     return collect(rows, columns, **limits)
 
 
-def _known(frame: pl.DataFrame, place: int, seed: int) -> pl.DataFrame:
-    links = link_columns(frame["key_a"].to_list(), frame["key_b"].to_list(), frame["group"].to_list(), seed)
+def _known(frame: pl.DataFrame, place: int, seed: int, catalogue: str | None) -> pl.DataFrame:
+    key_a, key_b, group = (frame[name].to_list() for name in ("key_a", "key_b", "group"))
+    links = link_columns(key_a, key_b, group, seed, entries=catalogue and f"key_{catalogue[-1]}")
     return frame.select(
         pl.lit(place, pl.Int32).alias("file"),
         "source_row",

@@ -22,12 +22,23 @@ from data.duplicates import contradictions, resolve
 from data.errors import FlipkdError
 from data.pairs import build_pairs
 from data.schema import UTTERANCES, write_table
-from data.splits import LINKS, SPLIT, assign_splits, linked
+from data.splits import LINKS, SPLIT, assign_splits, leaking_rows, linked
 from data.texts import pair_id_of_keys
 from models.loading.names import find_model
 from pipeline.contract.stage import Context
+from pipeline.stages.prepare.catalogue import (
+    catalogue_advice,
+    count_catalogues,
+    entry_columns,
+    entry_keys,
+    entry_splits,
+    with_entry_splits,
+    without_entries,
+)
 from pipeline.stages.prepare.checks import (
     COUNTED,
+    HELD_OUT,
+    LEAK,
     check_any,
     check_given,
     check_leaks,
@@ -81,16 +92,20 @@ def prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, folde
 def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, folder: Path) -> dict[str, Any]:
     gathered = gather(config, seed, folder)
     by_id = config.splitting.by == "group"
-    check_given(gathered, _links(gathered, gathered.pairs, gathered.utterances))
-    taken, pairs, utterances, refused = _resolved(config, gathered)
+    given = _links(gathered, gathered.pairs, gathered.utterances)
+    leaks = check_given(gathered, given)
+    leaking = leaking_rows(given) if leaks and config.splitting.leaks == "drop" else np.zeros(given.height, bool)
+    pairs, utterances, refused = _resolved(config, gathered, leaking)
     rejects = pl.concat([gathered.rejects, refused])
     if pairs.height + utterances.height + rejects.height != gathered.rows_read:
         counts = f"{pairs.height} pairs, {utterances.height} utterances, {rejects.height} rejects"
         raise RuntimeError(f"prepare lost count of its rows: {gathered.rows_read} read, but {counts}")
-    check_rejected(config, rejects, gathered.rows_read, lambda place: raw_rejects(gathered, refused, place))
+    unasked = rejects.filter(pl.col("reason") != LEAK)
+    check_rejected(config, unasked, gathered.rows_read, lambda place: raw_rejects(gathered, refused, place))
     check_any(gathered, rejects)
 
-    pairs, utterances = _split(gathered, pairs, utterances, seed)
+    pairs, utterances, unseen = _split(gathered, pairs, utterances, seed)
+    refused, rejects = pl.concat([refused, unseen]), pl.concat([rejects, unseen])
     built = _build(config.pairs, utterances, encoder, seed, by_id)
     # A given pair says more than one that follows from ids.
     own = pairs.select(pl.col("pair_id").bin.encode("hex"))
@@ -101,14 +116,15 @@ def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, fold
     check_splits(gathered, everything, rejects)
 
     splits = np.full(gathered.pairs.height, -1, np.int8)
-    splits[taken.to_numpy()] = pairs["split"].to_physical().to_numpy()
+    splits[pairs["row"].to_numpy()] = pairs["split"].to_physical().to_numpy()
     unchanged = (folder if changes_labels(config) else out) / "pairs.parquet"
     characters = write_pairs(gathered, splits, built, unchanged)
     changes = change_labels(config, unchanged, out, seed)
     write_rejects(gathered, refused, out / "rejects.parquet")
     if builds_pairs(config):
         write_table(utterances.select(UTTERANCES.names).to_arrow(), out / "utterances.parquet", UTTERANCES)
-    check_leaks(out / "pairs.parquet")
+    if config.splitting.leaks != "keep":
+        check_leaks(out / "pairs.parquet", entry_columns(config))
     rows = {
         "read": gathered.rows_read,
         "pairs": pairs.height,
@@ -122,30 +138,39 @@ def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, fold
     }
     summary = summarise(config, everything, utterances, rejects, rows, double)
     summary |= count_changes(changes, summary["splits"]["train"])
+    if leaks:
+        summary["leaks"] = {"texts_or_groups": leaks, "policy": config.splitting.leaks, "rows": int(leaking.sum())}
+    if entry_keys(config):
+        summary["catalogue"] = count_catalogues(config, pairs)
     summary["mean_characters"] = round(characters / (2 * everything.height), 1)
     _log(config, summary)
     return summary
 
 
 def _resolved(
-    config: PrepareConfig, gathered: Gathered
-) -> tuple[pl.Series, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Duplicates and contradictions decided.
+    config: PrepareConfig, gathered: Gathered, leaking: np.ndarray
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Leaks, duplicates and contradictions decided.
+
+    Args:
+        leaking: the rows that go because they leak; pairs, then utterances; bool.
 
     Returns:
-        Which of the gathered pairs are taken, bool; these pairs; the utterances that are taken; the rows that are
+        The pairs that are taken, with their `row` among the gathered ones; the utterances; the rows that are
         refused, with `REFUSED`.
     """
-    pairs = resolve(gathered.pairs, key="pair_id", verdict="label", policy=config.contradictions)
-    utterances = resolve(gathered.utterances, key="key", verdict="id", policy=config.contradictions)
-    refused = [part.filter(pl.col("reason").is_not_null()).select(*REFUSED) for part in (pairs, utterances)]
-    taken = pairs["reason"].is_null()
-    return (
-        taken,
-        gathered.pairs.filter(taken),
-        utterances.filter(pl.col("reason").is_null()),
-        pl.concat(refused),
-    )
+    decided: list[pl.DataFrame] = []
+    start = 0
+    for frame, key, verdict in ((gathered.pairs, "pair_id", "label"), (gathered.utterances, "key", "id")):
+        rows = frame.with_row_index("row")
+        leaks = pl.Series(leaking[start : start + frame.height])
+        start += frame.height
+        staying = resolve(rows.filter(~leaks), key=key, verdict=verdict, policy=config.contradictions)
+        gone = rows.filter(leaks).with_columns(reason=pl.lit(LEAK))
+        decided.append(pl.concat([staying, gone]).sort("row") if gone.height else staying)
+    refused = [frame.filter(pl.col("reason").is_not_null()).select(*REFUSED) for frame in decided]
+    pairs, utterances = (frame.filter(pl.col("reason").is_null()) for frame in decided)
+    return pairs, utterances, pl.concat(refused)
 
 
 def _log(config: PrepareConfig, summary: dict[str, Any]) -> None:
@@ -162,9 +187,6 @@ def _log(config: PrepareConfig, summary: dict[str, Any]) -> None:
         log.info("%s: %d pairs (%d positive, %d negative, %d unlabelled)", split, *list(counts.values())[:4])
 
 
-# ------------------------------------------------------------------------------------------------- inputs
-
-
 # ------------------------------------------------------------------------------------- splitting, building
 
 
@@ -174,7 +196,7 @@ def _links(gathered: Gathered, pairs: pl.DataFrame, utterances: pl.DataFrame) ->
     nothing = pl.lit(None, pl.String).alias("stratum")
     return pl.concat(
         [
-            pairs.select(*LINKS, "split", nothing),
+            without_entries(pairs, entry_keys(gathered.config)).select(*LINKS, "split", nothing),
             utterances.select(
                 *LINKS, pl.col("split").cast(SPLIT), nothing if by_id else pl.col("id").alias("stratum")
             ),
@@ -184,19 +206,29 @@ def _links(gathered: Gathered, pairs: pl.DataFrame, utterances: pl.DataFrame) ->
 
 def _split(
     gathered: Gathered, pairs: pl.DataFrame, utterances: pl.DataFrame, seed: int
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    links = _links(gathered, pairs, utterances)
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Pairs and utterances with their splits, and the rows of train, with `REFUSED`, whose entry is held out."""
+    shares = gathered.config.splitting
+    links = given = _links(gathered, pairs, utterances)
+    held_out = pl.Series([None] * pairs.height, dtype=SPLIT)
+    if shares.entries == "held_out":
+        held_out = entry_splits(pairs, gathered.config, seed)
+        links = with_entry_splits(given, pairs, held_out)
     sizes = np.bincount(linked(links))
     if len(sizes) > 1 and sizes.max() > 0.5 * sizes.sum():
         log.warning(
             "%d of %d rows are linked by shared texts or groups and must stand in one split: the shares of the "
-            "splits cannot be met closely", sizes.max(), sizes.sum(),
+            "splits cannot be met closely. %s",
+            sizes.max(), sizes.sum(), catalogue_advice(gathered.config, pairs),
         )  # fmt: skip
-    shares = gathered.config.splitting
-    splits = assign_splits(links, dev=shares.dev, test=shares.test, seed=seed)
+    assigned = assign_splits(links, dev=shares.dev, test=shares.test, seed=seed)
+    splits = given.select(pl.coalesce("split", assigned)).to_series()  # given splits that leak may be kept
+    split_pairs = pairs.with_columns(splits.head(pairs.height).alias("split"))
+    unseen = (split_pairs["split"] == "train") & held_out.is_not_null()
     return (
-        pairs.with_columns(splits.head(pairs.height).alias("split")),
+        split_pairs.filter(~unseen),
         utterances.with_columns(splits.tail(utterances.height).cast(pl.String).alias("split")),
+        split_pairs.filter(unseen).with_columns(reason=pl.lit(HELD_OUT)).select(*REFUSED),
     )
 
 

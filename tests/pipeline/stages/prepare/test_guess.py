@@ -72,6 +72,19 @@ def test_a_file_without_a_header_gets_names(tmp_path: Path, text: str, columns: 
     assert {found[key] for key in found if key in columns} == set(columns) - {"column_1"}
 
 
+def test_a_catalogue_is_seen(tmp_path: Path) -> None:
+    rows = [f"how do I {n},title of {n % 4},1\n" for n in range(40)]
+    found = guess(tmp_path, "question,faq_title,label\n" + "".join(rows))
+    assert found == {
+        "kind": "pairs",
+        "text_a": "question",
+        "text_b": "faq_title",
+        "label": "label",
+        "catalogue": "text_b",
+    }
+    assert "catalogue" not in guess(tmp_path, "question,faq_title,label\n" + "".join(rows[:4]))
+
+
 def test_a_csv_with_tabs_is_read_as_tsv(tmp_path: Path) -> None:
     assert guess(tmp_path, "text_a\ttext_b\tlabel\na b\tc d\t1\n") == {"format": "tsv", **PAIRS} | {
         "kind": "pairs"
@@ -105,7 +118,8 @@ def test_what_cannot_be_told_is_asked_for(tmp_path: Path, text: str, said: str) 
         ("banking77/train.csv", {"kind": "utterances", "text": "text", "id": "category"}),
         ("atec/atec_nlp_sim_train.csv",
          {**PAIRS, "format": "tsv", "column_names": ["column_1", "text_a", "text_b", "label"]}),
-        ("stackfaq/paraphrases.tsv", {**PAIRS, "label": None, "column_names": ["text_a", "text_b"]}),
+        ("stackfaq/paraphrases.tsv",
+         {**PAIRS, "label": None, "catalogue": "text_a", "column_names": ["text_a", "text_b"]}),
     ],
 )  # fmt: skip
 def test_real_files(file: str, expected: dict[str, Any]) -> None:
