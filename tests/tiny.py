@@ -141,6 +141,25 @@ def tiny_pairs(path: Path, ids: int = 40) -> Path:
     return path
 
 
+def tiny_faq(path: Path, entries: int = 12, queries: int = 6) -> Path:
+    """A CSV of queries beside a catalogue's titles: each with its own title, and with another one."""
+    import csv
+    import random
+
+    words = [word for word in WORDS.split() if len(word) > 2]
+    draw = random.Random(1)
+    titles = [" ".join(draw.sample(words, 3)) for _ in range(entries)]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        out = csv.writer(file)
+        out.writerow(["question", "title", "label"])
+        for number, title in enumerate(titles):
+            for query in range(queries):
+                text = f"{' '.join(draw.sample(title.split(), 3))} {draw.choice(words)} {query}"
+                out.writerow([text, title, 1])
+                out.writerow([text, titles[(number + 1 + query % 3) % entries], 0])
+    return path
+
+
 def tiny_config(folder: Path, **sections: object) -> Config:
     """A config whose whole run takes seconds: tiny models and pairs in `folder`, store in `folder/store`.
 

@@ -30,6 +30,14 @@ METRIC_TITLES = {
     "ece": "ECE",
 }
 HEADLINE = ("f1", "accuracy", "auroc")
+RETRIEVAL_TITLES = {
+    "recall@1": "Recall@1",
+    "recall@5": "Recall@5",
+    "recall@10": "Recall@10",
+    "mrr@10": "MRR@10",
+    "ndcg@10": "nDCG@10",
+    "map@100": "MAP",
+}
 
 
 def disagreements(predictions: pl.DataFrame, teacher_probability: Numbers, count: int) -> pl.DataFrame:
@@ -77,6 +85,7 @@ def write_report(path: Path, **contents: Any) -> None:
         scores=SCORES,
         titles=METRIC_TITLES,
         headline=HEADLINE,
+        retrieval_titles=RETRIEVAL_TITLES,
     )
     path.write_text(html, encoding="utf-8")
 

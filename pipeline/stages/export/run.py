@@ -15,6 +15,7 @@ from data.errors import FlipkdError
 from data.schema import PAIRS, PREDICTIONS, with_metadata, write_table
 from models.loading.convert import converted, cut_identity
 from models.loading.names import FoundModel, find_model
+from models.student.flipkd_student import FlipkdStudent
 from models.student.folder import assemble, set_decision
 from models.student.load import load_student, score_pairs
 from pipeline.contract.stage import Context
@@ -23,6 +24,7 @@ from pipeline.stages.export.clean_process import check_in_clean_process, spread_
 from pipeline.stages.export.config import ExportConfig
 from pipeline.stages.export.figures import draw_all
 from pipeline.stages.export.report import HEADLINE, disagreements, write_report
+from pipeline.stages.export.retrieval import measure_retrieval, ndcg
 from pipeline.stages.filter.artifact import bounds_in_force
 from pipeline.store.manifest import Manifest, read_manifest
 from pipeline.terminal.progress import progress
@@ -33,6 +35,8 @@ CHECKED_PAIRS = 16
 
 def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Context) -> dict[str, Any]:
     """Write `student/`, `predictions.parquet`, `metrics.json`, `figures/` and `report.html`.
+
+    Where an input names a catalogue, also `retrieval.json` and `runs/`; see `pipeline.stages.export.retrieval`.
 
     All dev and test pairs are scored, through the assembled `student/` and nothing else; the labelled ones are
     measured. Thresholds, fusion and calibration are fitted on dev.
@@ -51,7 +55,12 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
     trusted = bool(manifests["distill"].config["trust_remote_code"])
     layers = manifests["distill"].config.get("first_layers")
     _assemble(student, inputs["distill"], base, context, layers, trusted)
-    decision, predictions = fit_decision(_scored(student, pairs, config.batch_pairs, trusted))
+    model = load_student(student, trust_remote_code=trusted)
+    decision, predictions = fit_decision(_scored(model, pairs, config.batch_pairs))
+    retrieval = measure_retrieval(model, decision.fusion, inputs, out, config, context.seed)
+    del model
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()  # the clean process needs the room
     set_decision(student, decision.for_student())
     differences = _check_student(student, predictions, context.work)
 
@@ -68,6 +77,8 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
     )
     metrics["durations"] = {stage: manifest.duration_seconds for stage, manifest in manifests.items()}
     metrics["artifacts"] = artifacts
+    if retrieval:
+        metrics["retrieval"] = retrieval
     text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False)
     (out / "metrics.json").write_text(text + "\n", encoding="utf-8")
 
@@ -95,6 +106,7 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
     return {
         "split": split,
         "metrics": headline,
+        **({"ndcg@10": ndcg(retrieval)} if retrieval else {}),
         "thresholds": {name: _rounded(value) for name, value in decision.thresholds.items()},
         "largest_difference_in_clean_process": max(differences.values()),
     }
@@ -134,14 +146,10 @@ def _teacher(manifest: Manifest) -> str:
     return " + ".join(f"{summary.get('model', '')} {manifest.inputs[key]}".strip() for key, summary in named)
 
 
-def _scored(student: Path, pairs: pl.DataFrame, batch_pairs: int, trusted: bool) -> pl.DataFrame:
-    """The pairs with the columns `decoder` and `encoder`, by the student in that folder."""
-    model = load_student(student, trust_remote_code=trusted)
+def _scored(student: FlipkdStudent, pairs: pl.DataFrame, batch_pairs: int) -> pl.DataFrame:
+    """The pairs with the columns `decoder` and `encoder`."""
     with progress("scoring dev and test", pairs.height, "pairs") as advance:
-        scores = score_pairs(model, _texts(pairs), batch_pairs, advance)
-    del model
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()  # the clean process needs the room
+        scores = score_pairs(student, _texts(pairs), batch_pairs, advance)
     return pairs.with_columns(pl.Series(name, scores[name]) for name in ("decoder", "encoder"))
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pipeline.contract.stage import Stage, Summary
 from pipeline.stages.export.config import ExportConfig
 
 
 def _sentence(summary: Summary) -> str:
-    aurocs = ((name, metrics.get("auroc")) for name, metrics in summary["metrics"].items())
-    return f"{summary['split']} AUROC " + ", ".join(
-        f"{name} {value:.3f}" for name, value in aurocs if value is not None
-    )
+    aurocs = {name: metrics.get("auroc") for name, metrics in summary["metrics"].items()}
+    told = {f"{summary['split']} AUROC": aurocs, "nDCG@10": summary.get("ndcg@10", {})}
+    return "; ".join(f"{title} {_listed(values)}" for title, values in told.items() if values)
+
+
+def _listed(values: Mapping[str, float | None]) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in values.items() if value is not None)
 
 
 STAGE = Stage(

@@ -28,16 +28,15 @@ from sentence_transformers import SentenceTransformer
 
 from data.schema import RETRIEVAL, write_table
 from models.runtime.precision import matrix_precision
-from models.student.flipkd_student import FlipkdStudent
+from models.student.load import as_encoder
 from models.teacher.bi_encoder import embed
 from pipeline.contract.stage import Context
 from pipeline.evaluation.bootstrap import Numbers
 from pipeline.evaluation.headline import read_metrics
-from pipeline.stages.distill.artifact import distilled_student, read_adapter, untrained
-from pipeline.stages.retrieve.config import RetrieveConfig
-from pipeline.stages.retrieve.metrics import (
+from pipeline.evaluation.retrieval import (
     Order,
     QueryMetrics,
+    Task,
     entry_scores,
     first_ranks,
     intervals,
@@ -45,7 +44,9 @@ from pipeline.stages.retrieve.metrics import (
     ranked,
     reranked,
 )
-from pipeline.stages.retrieve.task import Task, read_task
+from pipeline.stages.distill.artifact import distilled_student, read_adapter, untrained
+from pipeline.stages.retrieve.config import RetrieveConfig
+from pipeline.stages.retrieve.task import read_task
 from pipeline.stages.retrieve.view import markdown
 from pipeline.stages.teach.artifact import teachers_of
 from pipeline.terminal.progress import progress
@@ -127,11 +128,6 @@ def _by_student(
     with progress("reranking", len(pairs), "pairs") as advance:
         found = student.match(pairs, config.batch_pairs, advance)
     return orders | {name: reranked(order, found[name].reshape(nearest.shape)) for name in ("decoder", "fused")}
-
-
-def as_encoder(student: FlipkdStudent) -> SentenceTransformer:
-    """The student's encoder view as sentence-transformers takes it."""
-    return SentenceTransformer(modules=[student], device=str(next(student.parameters()).device))
 
 
 def _cosines(model: SentenceTransformer, task: Task, title: str) -> Numbers:

@@ -18,7 +18,6 @@ texts. With several an entry is as near as the nearest of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,28 +26,9 @@ import polars as pl
 from data.collect import SPLITS
 from data.errors import FlipkdError
 from data.texts import text_key
+from pipeline.evaluation.retrieval import Task, draw_queries
 
 UTTERANCES_FILE = "utterances.parquet"
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is searched, and what is asked.
-
-    Attributes:
-        entries: ids, sorted, (e,).
-        documents: the catalogue questions, entry by entry, (d,). starts: where each entry's begin, (e,).
-        queries: the questions, (q,). relevant: the numbers of the entries that answer each, one as a rule; more
-            where a text stands under several ids (`prepare.contradictions: keep`).
-        there: how many questions test has; `queries` are drawn from them.
-    """
-
-    entries: list[str]
-    documents: list[str]
-    starts: np.ndarray
-    queries: list[str]
-    relevant: list[list[int]]
-    there: int
 
 
 def read_task(prepared: Path, *, phrasings: int, queries: int, seed: int) -> Task:
@@ -91,10 +71,7 @@ def build_task(utterances: pl.DataFrame, *, phrasings: int, queries: int, seed: 
             "retrieve.phrasings, or give test more (prepare.splitting.test)"
         )
     number = {entry: n for n, entry in enumerate(entries)}
-    chosen = asked
-    if asked.height > queries:
-        generator = np.random.default_rng(seed)
-        chosen = asked[np.sort(generator.choice(asked.height, queries, replace=False))]
+    chosen = asked[draw_queries(asked.height, queries, seed)]
     firsts = shown.with_row_index("row").group_by("id", maintain_order=True).agg(pl.col("row").first())
     return Task(
         entries,

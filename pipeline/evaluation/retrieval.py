@@ -1,8 +1,9 @@
-"""Rankings of FAQ entries, and their metrics with intervals. The metrics are sentence-transformers' own."""
+"""Rankings of a catalogue's entries and their metrics, sentence-transformers' own, with intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,30 @@ from numpy.typing import NDArray
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
 from pipeline.evaluation.bootstrap import PERCENTILES, Numbers, resamples
-from pipeline.stages.retrieve.task import Task
 
 METRICS = ("recall@1", "recall@5", "mrr@10", "ndcg@10")
+# Names of METRICS in the evaluator's words: the option that asks for them.
+_OPTIONS = {"recall": "precision_recall_at_k", "mrr": "mrr_at_k", "ndcg": "ndcg_at_k", "map": "map_at_k"}
 Order = NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is searched, and what is asked.
+
+    Attributes:
+        entries: ids of the catalogue's entries, (e,).
+        documents: the texts that are searched, entry by entry, (d,). starts: where each entry's begin, (e,).
+        queries: the questions, (q,). relevant: the numbers of the entries that answer each, one or more.
+        there: how many questions there are; `queries` may be drawn from them.
+    """
+
+    entries: list[str]
+    documents: list[str]
+    starts: np.ndarray
+    queries: list[str]
+    relevant: list[list[int]]
+    there: int
 
 
 def entry_scores(scores: Numbers, starts: Order) -> Numbers:
@@ -61,14 +82,20 @@ class QueryMetrics:
     """Metrics of each query apart, for the bootstrap: an evaluator of sentence-transformers for each.
 
     Their mean over the queries is what one evaluator of all queries gives.
+
+    Args:
+        metrics: `recall@K`, `mrr@K`, `ndcg@K`, `map@K`.
     """
 
-    def __init__(self, task: Task):
+    def __init__(self, task: Task, metrics: Sequence[str] = METRICS):
+        self.metrics = [(name, int(k)) for name, k in (metric.split("@") for metric in metrics)]
         corpus = dict.fromkeys(task.entries, "")  # the rankings are given, so no text is read
-        options: dict[str, Any] = {
-            "accuracy_at_k": [1], "precision_recall_at_k": [1, 5], "mrr_at_k": [10], "ndcg_at_k": [10],
-            "map_at_k": [10],
-        }  # fmt: skip
+        depths = {
+            option: sorted({k for name, k in self.metrics if _OPTIONS[name] == option} or {1})
+            for option in _OPTIONS.values()
+        }
+        options: dict[str, Any] = {"accuracy_at_k": [1], **depths}
+        self._depth = max(k for _, k in self.metrics)
         self._entries = task.entries
         self._evaluators = [
             InformationRetrievalEvaluator(
@@ -82,29 +109,49 @@ class QueryMetrics:
         return np.array([self._of(*one) for one in zip(self._evaluators, order, strict=True)])
 
     def _of(self, evaluator: InformationRetrievalEvaluator, order: Order) -> list[float]:
-        hits = [{"corpus_id": self._entries[n], "score": -place} for place, n in enumerate(order[:10])]
+        hits = [{"corpus_id": self._entries[n], "score": -place} for place, n in enumerate(order[: self._depth])]
         found = evaluator.compute_metrics([hits])
-        return [float(found[f"{name}@k"][int(k)]) for name, k in (metric.split("@") for metric in METRICS)]
+        return [float(found[f"{name}@k"][k]) for name, k in self.metrics]
 
 
-def intervals(values: Mapping[str, Numbers], against: str, count: int, seed: int) -> tuple[dict, dict]:
+def intervals(
+    values: Mapping[str, Numbers],
+    against: str,
+    count: int,
+    seed: int,
+    *,
+    metrics: Sequence[str] = METRICS,
+    groups: Sequence[Any] | None = None,
+) -> tuple[dict, dict]:
     """Means over the queries with 95 % bootstrap intervals, and differences from one of the scores.
 
     Every score sees the same resamples of the queries.
 
     Args:
         values: (q, metrics) of each score. against: the score whose values are taken off.
+        metrics: the names of the columns.
+        groups: (q,), what is drawn in place of single queries: the queries of a group come and go together.
 
     Returns:
         `{score: {metric: {"value", "low", "high"}}}`, twice.
     """
     queries = len(values[against])
-    weights = np.concatenate(list(resamples(np.zeros(queries, np.int64), count, seed)))
+    _, group = np.unique(np.arange(queries) if groups is None else np.asarray(groups), return_inverse=True)
+    drawn = np.concatenate(list(resamples(np.zeros(group.max() + 1, np.int64), count, seed)))
+    weights = drawn[:, group]
 
     def estimates(values: Numbers) -> dict[str, dict[str, float]]:
-        low, high = np.percentile(weights @ values / queries, PERCENTILES, axis=0)
-        parts = zip(METRICS, values.mean(0), low, high, strict=True)
+        means = weights @ values / weights.sum(1, keepdims=True)
+        low, high = np.percentile(means, PERCENTILES, axis=0)
+        parts = zip(metrics, values.mean(0), low, high, strict=True)
         return {name: {"value": float(v), "low": float(lo), "high": float(hi)} for name, v, lo, hi in parts}
 
     others = {name: estimates(found - values[against]) for name, found in values.items() if name != against}
     return {name: estimates(found) for name, found in values.items()}, others
+
+
+def draw_queries(there: int, most: int, seed: int) -> NDArray[np.integer]:
+    """Which of the questions are asked, in their order: all of them, or so many at random."""
+    if there <= most:
+        return np.arange(there)
+    return np.sort(np.random.default_rng(seed).choice(there, most, replace=False))

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import label_ranking_average_precision_score, ndcg_score
 
-from pipeline.stages.retrieve.metrics import (
+from pipeline.evaluation.retrieval import (
     QueryMetrics,
+    Task,
     entry_scores,
     first_ranks,
     intervals,
@@ -15,7 +16,6 @@ from pipeline.stages.retrieve.metrics import (
     ranked,
     reranked,
 )
-from pipeline.stages.retrieve.task import Task
 
 ENTRIES, QUERIES = 30, 40
 DRAW = np.random.default_rng(0)

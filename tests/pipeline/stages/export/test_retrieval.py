@@ -1,0 +1,167 @@
+"""Retrieval against the catalogue of a real tiny run, judged by trec_eval and by hand."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import polars as pl
+import pytest
+import pytrec_eval
+
+from models.student.load import load_student, score_pairs
+from pipeline.stages.export.retrieval import METRICS, queries_and_entries, searched_in
+from tests.tiny import tiny_config, tiny_faq
+
+TREC = {
+    "recall@1": "recall_1", "recall@5": "recall_5", "recall@10": "recall_10", "ndcg@10": "ndcg_cut_10",
+    "map@100": "map_cut_100",
+}  # fmt: skip
+CANDIDATES = 5
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Path:
+    """The artifact of an export whose pairs name a catalogue."""
+    from flows.flip import flip
+
+    folder = tmp_path_factory.mktemp("faq")
+    columns = {"text_a": "question", "text_b": "title", "catalogue": "text_b"}
+    prepare = {"inputs": [{"kind": "pairs", "path": str(tiny_faq(folder / "faq.csv")), **columns}]}
+    flip(tiny_config(folder, prepare=prepare, export={"bootstrap": 100, "candidates": CANDIDATES}))
+    return next((folder / "store/artifacts/export").glob("*/manifest.json")).parent
+
+
+def artifact(exported: Path, stage: str) -> Path:
+    return next(exported.parents[1].glob(f"{stage}/*/manifest.json")).parent
+
+
+def read_run(path: Path) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = defaultdict(dict)
+    for line in path.read_text("utf-8").splitlines():
+        query, _, entry, _, score, _ = line.split()
+        found[query][entry] = float(score)
+    return found
+
+
+def read_judgements(path: Path) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for line in path.read_text("utf-8").splitlines():
+        query, _, entry, grade = line.split()
+        found[query][entry] = int(grade)
+    return found
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+@pytest.mark.parametrize("score", ["teacher", "encoder", "decoder", "fused"])
+def test_trec_eval_gives_the_same_figures(exported: Path, split: str, score: str) -> None:
+    told = json.loads((exported / "metrics.json").read_text("utf-8"))["retrieval"][split]["scores"][score]
+    run, truth = (
+        read_run(exported / f"runs/{split}-{score}.trec"),
+        read_judgements(exported / f"runs/{split}.qrels"),
+    )
+    assert run.keys() == truth.keys()
+    by_query = pytrec_eval.RelevanceEvaluator(truth, set(TREC.values()) | {"recip_rank"}).evaluate(run)
+    for ours, theirs in TREC.items():
+        expected = np.mean([found[theirs] for found in by_query.values()])
+        assert told[ours]["value"] == pytest.approx(expected, abs=1e-9), ours
+        assert told[ours]["low"] <= expected <= told[ours]["high"]
+    first = [found["recip_rank"] for found in by_query.values()]  # of the whole ranking; ours ends at 10
+    assert told["mrr@10"]["value"] == pytest.approx(np.mean([rank if rank > 0.0999 else 0 for rank in first]))
+    assert set(told) == set(METRICS)
+
+
+def test_every_query_meets_the_whole_catalogue_and_its_own_entry(exported: Path) -> None:
+    pairs = pl.read_parquet(artifact(exported, "prepare") / "pairs.parquet")
+    texts = {
+        name: {row["_id"]: row["text"] for row in map(json.loads, (exported / f"runs/{name}.jsonl").open())}
+        for name in ("queries", "entries")
+    }
+    assert set(texts["entries"].values()) == set(pairs["text_b"])
+    right = {(row["text_a"], row["text_b"]) for row in pairs.filter(pl.col("label") == 1).to_dicts()}
+    for split in ("dev", "test"):
+        truth = read_judgements(exported / f"runs/{split}.qrels")
+        assert {texts["queries"][query] for query in truth} == set(pairs.filter(split=split)["text_a"])
+        assert all(
+            (texts["queries"][q], texts["entries"][e]) in right for q, found in truth.items() for e in found
+        )
+        run = read_run(exported / f"runs/{split}-encoder.trec")
+        assert all(len(found) == len(texts["entries"]) for found in run.values())
+
+
+def test_the_teachers_ranking_follows_its_vectors(exported: Path) -> None:
+    scores = artifact(exported, "score")
+    table = duckdb.read_parquet(str(scores / "embeddings.parquet"))
+    vectors = dict(table.select("text_id", "embedding").fetchall())
+    for query, found in read_run(exported / "runs/test-teacher.trec").items():
+        cosines = {entry: float(np.dot(vectors[int(query)], vectors[int(entry)])) for entry in found}
+        in_order = sorted(found, key=lambda entry: -found[entry])
+        assert all(cosines[a] >= cosines[b] - 1e-6 for a, b in itertools.pairwise(in_order))
+
+
+def test_the_decoder_ranks_the_encoders_first_anew(exported: Path) -> None:
+    student = load_student(exported)
+    texts = {
+        row["_id"]: row["text"]
+        for name in ("queries", "entries")
+        for row in map(json.loads, (exported / f"runs/{name}.jsonl").open())
+    }
+    encoder, decoder = (read_run(exported / f"runs/test-{name}.trec") for name in ("encoder", "decoder"))
+    for query in encoder:
+        before, after = (sorted(run[query], key=lambda entry: -run[query][entry]) for run in (encoder, decoder))
+        assert set(before[:CANDIDATES]) == set(after[:CANDIDATES])
+        assert before[CANDIDATES:] == after[CANDIDATES:]
+        pairs = [(texts[query], texts[entry]) for entry in after[:CANDIDATES]]
+        probabilities = score_pairs(student, pairs, 8)["decoder"]
+        assert all(a >= b - 1e-5 for a, b in itertools.pairwise(probabilities))
+
+
+def test_the_summary_and_the_report_tell_it(exported: Path) -> None:
+    told = json.loads((exported / "metrics.json").read_text("utf-8"))["retrieval"]
+    assert told == json.loads((exported / "retrieval.json").read_text("utf-8"))
+    summary = json.loads((exported / "manifest.json").read_text("utf-8"))["summary"]
+    for name, found in told["test"]["scores"].items():
+        assert summary["ndcg@10"][name] == pytest.approx(found["ndcg@10"]["value"], abs=5e-5)
+    report = (exported / "report.html").read_text("utf-8")
+    assert "The right entry of the catalogue, test" in report
+    assert f"{told['test']['scores']['fused']['map@100']['value']:.3f}" in report
+
+
+def test_a_query_without_a_right_entry_is_not_asked_and_queries_are_drawn_by_seed() -> None:
+    rows = pl.DataFrame(
+        {
+            "query_id": [0, 0, 2, 4, 5, 6],
+            "query": ["a", "a", "b", "c", "d", "e"],
+            "entry_id": [1, 3, 1, 3, 1, 3],
+            "entry": ["x", "y", "x", "y", "x", "y"],
+            "label": [1, 1, 0, 1, None, 1],
+            "split": ["test", "test", "test", "test", "test", "dev"],
+            "group": [None, None, None, "g", None, "g"],
+        }
+    )
+    searched = searched_in(rows, "test", 10, 1)
+    assert searched is not None
+    assert searched.texts == ["a", "c"]
+    assert searched.groups == ["query 0", "g"]
+    assert searched.task.entries == ["1", "3"]
+    assert searched.task.relevant == [[0, 1], [1]]
+    assert searched_in(rows, "train", 10, 1) is None
+    drawn = searched_in(rows, "test", 1, 1)
+    assert drawn is not None
+    assert (len(drawn.texts), drawn.task.there) == (1, 2)
+
+
+def test_pairs_are_turned_whichever_side_the_catalogue_is_on(tmp_path: Path) -> None:
+    ids = {"text_a_id": [0, 2], "text_b_id": [1, 3]}
+    texts = {"text_a": ["q", "title"], "text_b": ["title", "r"], "source": ["one", "two"]}
+    rest = {"label": [1, 0], "split": ["dev", "test"], "group": ["g", None]}
+    pl.DataFrame(ids | texts | rest).write_parquet(tmp_path / "scores.parquet")
+    rows = queries_and_entries(tmp_path / "scores.parquet", {"one": "text_b", "two": "text_a"}).sort("query_id")
+    assert rows.select("query_id", "query", "entry_id", "entry").rows() == [
+        (0, "q", 1, "title"),
+        (3, "r", 2, "title"),
+    ]
