@@ -6,14 +6,17 @@ This file is copied into every exported `student/` folder, and needs nothing of 
     model = SentenceTransformer("student", trust_remote_code=True)
     model.encode(["How do I freeze my card?"])                       # encoder view
     model[0].match([("freeze my card", "cancel my card")])           # decoder, encoder and fused scores
+    model[0].search(["How do I freeze my card?"], titles, k=3)       # the best entries of a catalogue
 
 Training uses the same prompts and the same pooling, from here, so that what is measured is what was trained.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +24,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from sentence_transformers.base.modules import InputModule
 from torch import Tensor, nn
 from torch.nn import functional
@@ -325,6 +329,106 @@ class FlipkdStudent(InputModule):
         if self.decision:
             scores["fused"] = fused(decoder, encoder, self.decision["fusion"])
         return scores
+
+    @torch.inference_mode()
+    def embed(
+        self, texts: Sequence[str], batch_size: int = 32, advance: Callable[[float], None] | None = None
+    ) -> np.ndarray:
+        """The encoder view of texts, (n, width) unit vectors, float32; longest first.
+
+        Args:
+            advance: called with the number of texts done after each batch.
+        """
+        ids = self.prompt.texts(texts)
+        vectors = np.zeros((len(texts), self._width), np.float32)
+        order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
+        device = next(self.lm.parameters()).device
+        for begin in range(0, len(order), batch_size):
+            rows = order[begin : begin + batch_size]
+            tokens, mask = (
+                tensor.to(device) for tensor in self.prompt.pad([self.prompt.alone(ids[i]) for i in rows])
+            )
+            lengths = torch.tensor([len(ids[i]) for i in rows], device=device)
+            vectors[rows] = self._pooled(self._hidden(tokens, mask), lengths).cpu().numpy()
+            if advance:
+                advance(len(rows))
+        return vectors
+
+    def search(
+        self,
+        queries: Sequence[str],
+        entries: Sequence[str],
+        k: int = 5,
+        *,
+        candidates: int = 10,
+        index: str | Path | None = None,
+        vectors: np.ndarray | None = None,
+        batch_size: int = 32,
+    ) -> list[list[dict[str, Any]]]:
+        """The best entries of a catalogue for each query: ranked by the encoder, the first of them by the decoder.
+
+        Args:
+            entries: the texts of the catalogue, one or more.
+            k: entries a query.
+            candidates: how many of the encoder's first entries the decoder ranks anew; at least `k` are.
+            index: a file (.safetensors) that keeps the entries' vectors: written where it is not there or holds
+                those of other entries or another student, read where it fits.
+            vectors: of the entries, from `index()`, in place of a file.
+
+        Returns:
+            For each query at most `k` entries, best first: `entry` (its place in `entries`), `encoder` (cosine),
+            `decoder` and, once the student has a decision, `fused` (probabilities). They stand in the order of
+            `fused`, without it of `decoder`.
+        """
+        entries = list(entries)
+        vectors = self.index(entries, index, batch_size) if vectors is None else vectors
+        count = min(max(k, candidates), len(entries))
+        cosines = self.embed(queries, batch_size) @ vectors.T
+        first = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
+        pairs = [(query, entries[n]) for query, row in zip(queries, first, strict=True) for n in row]
+        scores = {name: values.reshape(-1, count) for name, values in self.match(pairs, batch_size).items()}
+        last = scores["fused" if "fused" in scores else "decoder"]
+        found = []
+        for row, numbers in enumerate(first):
+            best = np.argsort(-last[row], kind="stable")[:k]
+            found.append(
+                [
+                    {"entry": int(numbers[n]), **{name: float(values[row, n]) for name, values in scores.items()}}
+                    for n in best
+                ]
+            )
+        return found
+
+    def index(
+        self,
+        entries: Sequence[str],
+        path: str | Path | None = None,
+        batch_size: int = 32,
+        advance: Callable[[float], None] | None = None,
+    ) -> np.ndarray:
+        """The vectors of a catalogue's entries, (n, width), from a file that fits, or computed and kept in it."""
+        if path is None:
+            return self.embed(entries, batch_size, advance)
+        path, digest = Path(path), self._digest(entries)
+        if path.is_file():
+            with safe_open(path, "numpy") as file:
+                if (file.metadata() or {}).get("digest") == digest:
+                    return file.get_tensor("entries")
+        vectors = self.embed(entries, batch_size, advance)
+        waiting = path.with_name(f".{path.name}.{os.getpid()}")
+        save_file({"entries": torch.from_numpy(vectors)}, waiting, {"digest": digest})
+        waiting.replace(path)
+        return vectors
+
+    def _digest(self, entries: Sequence[str]) -> str:
+        """Of the entries and of what their vectors depend on."""
+        told = [list(entries), self.settings, self.lm.config.to_dict(), str(next(self.lm.parameters()).dtype)]
+        total = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode(errors="surrogatepass"))
+        kept = dict(self.named_buffers())  # A and B of each site, and the pooling's queries
+        for name in sorted(name for name in kept if "flipkd_" in name or name == "queries"):
+            if kept[name] is not None:
+                total.update(kept[name].float().cpu().numpy().tobytes())
+        return total.hexdigest()
 
     def _hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
         return self.lm.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state

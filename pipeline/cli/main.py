@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from pipeline.cli import analyse, compare, drift, promote, serve, store
+from pipeline.cli import analyse, compare, drift, promote, serve, store, student
 from pipeline.cli.base import HELP, ConfigFile, Guarded, Overrides, Until, console, examples, load, told_to_stop
 from pipeline.contract.stage_names import StageName
 
@@ -117,24 +117,6 @@ def status(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
     console().print(status_table(states(load(config, overrides))))
 
 
-@app.command(epilog=examples("flipkd predict .flipkd/artifacts/export/KEY/student pairs.csv -o out.parquet"))
-def predict(
-    student: Annotated[Path, typer.Argument(help="The folder `student` of an export.")],
-    pairs: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet with two columns of texts.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The Parquet file to write.")],
-    text_a: Annotated[str, typer.Option(help="Column of the first text.")] = "text_a",
-    text_b: Annotated[str, typer.Option(help="Column of the second text.")] = "text_b",
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run the code that the student's base model brings.")
-    ] = False,
-) -> None:
-    """Score pairs with a student: decoder, encoder and fused score beside the columns of the input."""
-    from pipeline.stages.export.predict import predict as predict_pairs
-
-    summary = predict_pairs(student, pairs, out, text_a=text_a, text_b=text_b, trust_remote_code=trust_remote_code)
-    typer.echo(f"Wrote {out}: {', '.join(f'{name} {value}' for name, value in summary.items())}")
-
-
 @scores.command(
     epilog=examples(
         'flipkd scores show config.yaml --where "label = 1 AND teacher_score < 0.4"',
@@ -179,6 +161,7 @@ def describe(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B0
 
 
 for _part in (
+    student,
     compare,
     analyse,
     drift,

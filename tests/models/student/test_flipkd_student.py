@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+from safetensors.numpy import load_file
 from tokenizers.processors import TemplateProcessing
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from models.student.flipkd_student import PairPrompt, add_lora, answer_logits, fused, pool
+from models.student.flipkd_student import FlipkdStudent, PairPrompt, add_lora, answer_logits, fused, pool
+from models.student.load import as_encoder
 from models.student.student import load_base
 from tests.models.student.test_student import PAIRS, SPEC
 from tests.tiny import tiny_student
@@ -139,3 +142,73 @@ def test_fused_is_a_sigmoid_and_survives_certainty():
     found = fused(decoder, encoder, {"intercept": 0.5, "decoder": 2.0, "encoder": 3.0})
     logit = np.log(np.array([1e-6, 0.5, 1 - 1e-6]) / np.array([1 - 1e-6, 0.5, 1e-6]))
     np.testing.assert_allclose(found, 1 / (1 + np.exp(-(0.5 + 2 * logit + 3 * encoder))), rtol=1e-5)
+
+
+ENTRIES = [
+    "freeze a card", "lost card", "fever of a child", "dose of a pill", "pay a loan", "open an account",
+    "close an account",
+]  # fmt: skip
+QUERIES = ["how do i freeze my card", "what dose for my child"]
+
+
+def new_student(base: Path, decision: dict[str, Any] | None = None, seed: int = 0) -> Any:
+    """A student with a random adapter on the query projections of both layers."""
+    draw = torch.Generator().manual_seed(seed)
+    sites = [f"model.layers.{layer}.self_attn.q_proj" for layer in range(2)]
+    weights = {
+        f"base_model.model.{site}.lora_{part}.weight": torch.randn(shape, generator=draw) * 0.3
+        for site in sites
+        for part, shape in (("A", (4, 32)), ("B", (32, 4)))
+    }
+    settings = {
+        "template": SPEC.template, "answers": SPEC.answers, "max_length": 16, "sites": sites, "pooling": "mean",
+        "scaling": 2.0,
+    }  # fmt: skip
+    lm, tokenizer = AutoModelForCausalLM.from_pretrained(base), AutoTokenizer.from_pretrained(base)
+    return FlipkdStudent(lm, tokenizer, weights, settings, decision).eval()
+
+
+@pytest.fixture(scope="module")
+def student(base: Path) -> Any:
+    return new_student(base)
+
+
+def test_search_ranks_by_the_encoder_and_its_first_by_the_decoder(student: Any) -> None:
+    found = student.search(QUERIES, ENTRIES, k=2, candidates=4)
+    for query, best in zip(QUERIES, found, strict=True):
+        every = student.match([(query, entry) for entry in ENTRIES])
+        first = sorted(range(len(ENTRIES)), key=lambda n: -every["encoder"][n])[:4]
+        expected = sorted(first, key=lambda n: -every["decoder"][n])[:2]
+        assert [row["entry"] for row in best] == expected
+        for row in best:
+            assert row["decoder"] == pytest.approx(every["decoder"][row["entry"]], abs=1e-5)
+            assert row["encoder"] == pytest.approx(every["encoder"][row["entry"]], abs=1e-5)
+
+
+def test_with_a_decision_the_fused_score_decides(base: Path) -> None:
+    decision = {"thresholds": {"fused": 0.5}, "fusion": {"intercept": 0.0, "decoder": 0.0, "encoder": -1.0}}
+    best = new_student(base, decision).search(QUERIES[:1], ENTRIES, k=len(ENTRIES) + 3)[0]
+    assert len(best) == len(ENTRIES)
+    assert [row["encoder"] for row in best] == sorted(row["encoder"] for row in best)  # the farthest first
+    assert all(row["fused"] >= after["fused"] for row, after in itertools.pairwise(best))
+
+
+def test_vectors_are_those_of_sentence_transformers(student: Any) -> None:
+    expected = as_encoder(student).encode([*QUERIES, *ENTRIES], normalize_embeddings=True)
+    np.testing.assert_allclose(student.embed([*QUERIES, *ENTRIES], batch_size=3), expected, atol=1e-6)
+
+
+def test_an_index_is_kept_and_made_anew_for_other_entries_or_another_student(
+    base: Path, student: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "faq.safetensors"
+    vectors = student.index(ENTRIES, path)
+    np.testing.assert_array_equal(load_file(path)["entries"], vectors)
+    before = path.stat().st_mtime_ns
+    np.testing.assert_array_equal(student.index(ENTRIES, path), vectors)
+    assert path.stat().st_mtime_ns == before
+    assert student.index(ENTRIES[::-1], path).shape == vectors.shape
+    np.testing.assert_allclose(load_file(path)["entries"], vectors[::-1], atol=1e-6)
+    other = new_student(base, seed=1)
+    assert np.abs(other.index(ENTRIES[::-1], path) - vectors[::-1]).max() > 1e-3
+    assert [file.name for file in tmp_path.iterdir()] == ["faq.safetensors"]
