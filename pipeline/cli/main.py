@@ -82,8 +82,15 @@ def run(config: ConfigFile, until: Until = None, refresh: Refresh = [], override
 
 @app.command(epilog=examples("flipkd demo --set distill.epochs=1"))
 def demo(overrides: Overrides = []) -> None:  # noqa: B006
-    """Run the pipeline on the FAQ sample that ships with flipkd, on the two packaged models."""
-    _run(load("demo", overrides), None, [])
+    """Run the pipeline on flipkd's own FAQ sample and two packaged models; then ask the student questions."""
+    settings = load("demo", overrides)
+    artifacts = _run(settings, None, [])
+    if settings.prepare.inputs == load("demo", []).prepare.inputs:  # the questions are about this FAQ
+        from pipeline.cli.demo_search import show_search
+        from pipeline.config.location import store_of
+
+        store = store_of(settings)
+        show_search(console(), *(store.path(name, artifacts[name]["key"]) for name in ("prepare", "export")))
 
 
 @app.command(epilog=examples("flipkd init faq.yaml --input pairs.csv", "flipkd init --full all.yaml"))
@@ -175,7 +182,7 @@ for _part in (
 # ---------------------------------------------------------------------------------------------------- help
 
 
-def _run(config: Config, until: StageName | None, refresh: list[str]) -> None:
+def _run(config: Config, until: StageName | None, refresh: list[str]) -> dict[str, dict[str, str]]:
     from pipeline.runner.check import checked_plan
 
     steps = checked_plan(config, until)  # before Prefect starts: a wrong config is told at once
@@ -187,6 +194,7 @@ def _run(config: Config, until: StageName | None, refresh: list[str]) -> None:
     with quiet_prefect():
         artifacts = flip_planned(config, steps, refresh)
     show_result(console(), store_of(config), artifacts)
+    return artifacts
 
 
 def main() -> None:

@@ -89,13 +89,17 @@ def ask(
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Ask a catalogue questions: the best entries with the student's scores. An empty line ends it."""
+    from rich.text import Text
+
     from pipeline.stages.export.catalogue_search import best_entries, open_catalogue
+    from pipeline.terminal.visible import visible
 
     catalogue = open_catalogue(student, entries, text=text, index=index, trust_remote_code=trust_remote_code)
     terminal = console()
     for asked in question or _typed():
-        found = best_entries(catalogue, [asked], k, candidates)[0]
-        terminal.print(answers_table(catalogue, asked if question else "", found))
+        if question:
+            terminal.print(Text(visible(asked)), style="bold")
+        terminal.print(answers_table(catalogue, best_entries(catalogue, [asked], k, candidates)[0]))
 
 
 def _typed() -> Any:
@@ -111,7 +115,7 @@ def _typed() -> Any:
         yield line
 
 
-def answers_table(catalogue: Catalogue, title: str, found: list[dict[str, Any]]) -> Table:
+def answers_table(catalogue: Catalogue, found: list[dict[str, Any]]) -> Table:
     """The entries of one question, best first, with every score that the student has."""
     from rich.table import Table
     from rich.text import Text
@@ -119,7 +123,7 @@ def answers_table(catalogue: Catalogue, title: str, found: list[dict[str, Any]])
     from pipeline.terminal.visible import visible
 
     names = [name for name in ("fused", "decoder", "encoder") if name in found[0]]
-    table = Table(title=Text(visible(title)) if title else None, title_justify="left")
+    table = Table()
     table.add_column("", justify="right")
     table.add_column("entry", overflow="fold")
     for name in names:

@@ -56,3 +56,14 @@ def test_readme_gives_the_true_counts(rows: list[dict[str, str]]) -> None:
     for domain, count in Counter(row["domain"] for row in rows).items():
         line = next(line for line in page.splitlines() if line.startswith(f"| {domain} "))
         assert f"| {count} |" in line
+
+
+def test_every_entry_has_one_title_that_is_none_of_its_phrasings(rows: list[dict[str, str]]) -> None:
+    with (SAMPLE.parent / "titles.csv").open(encoding="utf-8", newline="") as file:
+        titles = list(csv.DictReader(file))
+    ids = [row["faq_id"] for row in titles]
+    assert len(set(ids)) == len(ids)
+    assert set(ids) == {row["faq_id"] for row in rows}
+    folded = [fold(row["title"]) for row in titles]
+    assert len(set(folded)) == len(folded)
+    assert not set(folded) & {fold(row["text"]) for row in rows}
