@@ -58,7 +58,7 @@ def shortened(name: str) -> str:
 
 def digest(path: Path) -> str:
     """SHA-256 of a file, or of a folder's relative names and contents; hidden files in a folder are left out."""
-    if path.is_file():
+    if not path.is_dir():  # what is not there is an error, and not as good as an empty folder
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     total = hashlib.sha256()

@@ -20,7 +20,6 @@ from pipeline.comparison.config import CompareConfig, all_jobs, load_comparison,
 from pipeline.comparison.statistics import MeasuredStudent, summarise
 from pipeline.comparison.students import planned_students
 from pipeline.comparison.view import markdown
-from pipeline.config.load import load_config
 from tests.tiny import tiny_config
 
 SCORES = ("teacher", "decoder", "encoder", "fused")
@@ -166,29 +165,6 @@ def test_the_tables_name_every_variant_and_the_figure_is_one(done: Path) -> None
     assert (done / "out/comparison.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"variants": {}}, "give a preset or variants"),
-        ({"preset": "papers"}, "preset"),
-        ({"only": ["flop"]}, "no variant is called flop"),
-        ({"seeds": [1, 1]}, "stands there twice"),
-        ({"variants": {"flip": {"distill.weihgts": 1}}}, "variant flip: .*weihgts: unknown key"),
-        ({"datasets": {"tiny": "gone.yaml"}}, "datasets.tiny.*no such config"),
-        ({"datasets": {}}, "datasets"),
-        ({"against": "stf"}, "against: no variant here is called stf; .*, sft, .* are"),
-        ({"only": ["flip"], "against": "sft"}, "against: no variant here is called sft"),
-        ({"variants": {"teacher": {}}}, "variants: teacher is the teacher's own row"),
-    ],
-)
-def test_what_is_wrong_is_said_before_anything_is_trained(
-    tmp_path: Path, changes: dict[str, object], said: str
-) -> None:
-    path = comparison_file(tmp_path, **changes)
-    with pytest.raises(FlipkdError, match=rf"(?s){said}"):
-        everything(load_comparison(path))
-
-
 def test_a_wrong_comparison_is_told_before_prefect_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[str] = []
     monkeypatch.setattr("flows.compare.run_comparison", lambda *_: started.append("") or "")
@@ -216,17 +192,6 @@ def test_a_missing_input_of_a_dataset_is_told_before_prefect_starts(
     assert f"no such file: {tmp_path / 'pairs.csv'}" in result.stderr
 
 
-def test_a_dataset_may_be_the_demo(tmp_path: Path) -> None:
-    path = comparison_file(tmp_path, datasets={"faq": "demo"}, seeds=[1], only=["sft"])
-    (job,) = all_jobs(load_comparison(path), None)
-    assert job[3].prepare == load_config("demo").prepare
-    assert job[3].distill.objective == "sft"
-
-
-def everything(config: CompareConfig) -> None:
-    all_jobs(config, None)
-
-
 def test_a_variant_that_lacks_seeds_is_compared_on_those_it_has(done: Path) -> None:
     """As where a run was stopped: flip has both seeds, sft the second alone."""
     found = {v: [measured(done, v, seed) for seed in (1, 2)] for v in ("flip", "sft")}
@@ -250,15 +215,6 @@ def test_a_variant_that_lacks_seeds_is_compared_on_those_it_has(done: Path) -> N
     text = markdown(summary, "sft")
     assert "| `sft` (1 of 2 seeds) |" in text
     assert "| `flip` |" in text
-
-
-def test_presets_are_configs(tmp_path: Path) -> None:
-    from pipeline.comparison.presets import PRESETS
-
-    for preset in PRESETS:
-        config = load_comparison(comparison_file(tmp_path, preset=preset, variants={}))
-        assert set(config.chosen) == set(PRESETS[preset])
-        everything(config)
 
 
 def test_several_at_a_time_give_the_same_numbers(

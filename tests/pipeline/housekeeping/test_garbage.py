@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from data.errors import FlipkdError
-from pipeline.cli.garbage_view import garbage_table, kept_line, parse_size
+from pipeline.cli.garbage_view import garbage_table, kept_line
 from pipeline.housekeeping.garbage import Garbage, find_garbage
 from pipeline.runner.plan import Step
 from pipeline.runner.runs import recording
@@ -250,23 +250,3 @@ def test_a_stage_reads_only_stages_before_it():
     assert all(
         names.index(read) < names.index(stage.name) for stage in ALL_STAGES.values() for read in stage.reads
     )
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ("20GB", 20_000_000_000),
-        ("500 mb", 500_000_000),
-        ("1.5TB", 1_500_000_000_000),
-        ("2GiB", 2 * 1024**3),
-        ("7", 7),
-    ],
-)
-def test_sizes(text: str, size: int):
-    assert parse_size(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "20 elephants", "-1GB", "GB", "1iB", "1e3"])
-def test_no_sizes(text: str):
-    with pytest.raises(FlipkdError, match="no size"):
-        parse_size(text)

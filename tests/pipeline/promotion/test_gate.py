@@ -18,7 +18,6 @@ from pipeline.config.nightly import PromoteConfig
 from pipeline.promotion.gate import force, judge, promote, promote_run, verdict_on
 from pipeline.promotion.history import history
 from pipeline.promotion.link import in_use, link_of, move, roll_back
-from pipeline.promotion.outcome import markdown
 from pipeline.promotion.paired import Comparison
 from pipeline.runner.plan import plan
 from pipeline.store.store import Store
@@ -228,22 +227,6 @@ def test_the_flow_promotes_only_by_itself_if_told(tiny_run: Path, tmp_path: Path
     assert (link_of(store, "nightly") / "student" / "student.json").is_file() is (mode == "auto")
     with pytest.raises(FlipkdError, match="ends with `export`"):
         promote_run(config, store, steps[:-1])
-
-
-def test_markdown(store: Store) -> None:
-    old, new = student(store, 1.0), student(store, 3.0)
-    assert "| in use before | none |" in markdown(promote(config_with(), store, old))
-    text = markdown(promote(config_with(), store, new))
-    assert text.startswith("## default: promoted\n\nfused AUROC 0.9")
-    for line in (
-        f"| student | `{new}` |",
-        f"| in use before | `{old}` |",
-        "| pairs left out | 0, on which the student in use was trained or tuned |",
-    ):
-        assert line in text.splitlines()
-    assert "## default: not promoted" in markdown(promote(config_with(), store, student(store, 1.2)))
-    text = markdown(force(store, "default", old, "<script>alert(1)</script>"))
-    assert "<script" not in text
 
 
 def test_scores_and_metrics_are_the_configs(store: Store) -> None:

@@ -14,8 +14,7 @@ from data.errors import FlipkdError
 from pipeline.cli.runs_view import runs_json, runs_table, stages_line
 from pipeline.config.config import Config
 from pipeline.runner.plan import Step
-from pipeline.runner.runs import is_held, one_line, recording, runs, sweep_locks, without_secrets
-from pipeline.store.lock import StoreLock
+from pipeline.runner.runs import one_line, recording, runs, sweep_locks, without_secrets
 from pipeline.store.store import Store
 from tests.stores import key_of, put, put_run
 
@@ -97,21 +96,6 @@ def test_a_killed_run_is_crashed_at_once_and_its_lock_is_swept(tmp_path: Path):
     assert [run.state for run in runs(store)] == ["crashed"]
     assert sweep_locks(store) == 1
     assert [run.state for run in runs(store)] == ["crashed"]
-
-
-def test_asking_whether_a_lock_is_held_disturbs_nobody(tmp_path: Path):
-    lock = StoreLock(tmp_path / "a.lock")
-    assert not is_held(tmp_path / "a.lock")
-    assert not (tmp_path / "a.lock").exists()
-    with lock:
-        assert is_held(tmp_path / "a.lock")
-        with StoreLock(tmp_path / "a.lock").held() as held:
-            assert not held
-    assert not is_held(tmp_path / "a.lock")
-    with lock.held() as held:
-        assert held
-        assert is_held(tmp_path / "a.lock")
-    assert not is_held(tmp_path / "a.lock")
 
 
 def test_a_damaged_record_is_one_line_of_the_list(tmp_path: Path):

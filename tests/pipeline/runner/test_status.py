@@ -13,7 +13,6 @@ import pytest
 from pipeline.config.location import store_of
 from pipeline.runner.plan import plan
 from pipeline.runner.status import status
-from pipeline.terminal.words import readable_age
 from tests.tiny import tiny_config
 
 
@@ -46,7 +45,3 @@ def test_age_size_and_damage(tiny_run: Path, tmp_path: Path) -> None:
     assert sum(told) == rows == 80
     assert "0 of 80 rows rejected" in found["prepare"].summary
     assert manifest.key == found["score"].key
-
-
-def test_readable() -> None:
-    assert [readable_age(s) for s in (5, 600, 7 * 3600, 3 * 86400)] == ["5 s", "10 min", "7 h", "3 days"]

@@ -20,7 +20,6 @@ import pytest
 import pipeline.stages.prepare.run
 from data.errors import FlipkdError
 from pipeline.config.config import Config
-from pipeline.contract.keys import artifact_key
 from pipeline.runner.execute import execute
 from pipeline.runner.plan import Step
 from pipeline.runner.status import status
@@ -71,14 +70,6 @@ def test_an_artifact_is_intact_until_a_byte_changes(tmp_path: Path):
     assert "cannot be read as a manifest" in (store.problems("score", "k") or [""])[0]
 
 
-def test_a_manifest_of_another_artifact_is_a_problem(tmp_path: Path):
-    store = Store(tmp_path)
-    folder = publish(store)
-    manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-    (folder / MANIFEST).write_text(json.dumps(manifest | {"key": "other"}), "utf-8")
-    assert "belongs to score/other" in (store.problems("score", "k") or [""])[0]
-
-
 def test_a_writer_killed_half_way_leaves_nothing_to_see_and_frees_its_lock(tmp_path: Path):
     process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -112,20 +103,6 @@ def test_a_store_that_cannot_be_made_says_so(tmp_path: Path):
     (tmp_path / "file").write_text("not a folder", "utf-8")
     with pytest.raises(FlipkdError, match="Choose another store"), Store(tmp_path / "file").writing("score", "k"):
         pass
-
-
-def test_keys_depend_on_each_part_and_not_on_order():
-    base = artifact_key("filter", 1, {"a": 1, "b": 2}, 0, {"score": "x"})
-    assert base == artifact_key("filter", 1, {"b": 2, "a": 1}, 0, {"score": "x"})
-    others = {
-        artifact_key("teach", 1, {"a": 1, "b": 2}, 0, {"score": "x"}),
-        artifact_key("filter", 2, {"a": 1, "b": 2}, 0, {"score": "x"}),
-        artifact_key("filter", 1, {"a": 1, "b": 3}, 0, {"score": "x"}),
-        artifact_key("filter", 1, {"a": 1, "b": 2}, 1, {"score": "x"}),
-        artifact_key("filter", 1, {"a": 1, "b": 2}, 0, {"score": "y"}),
-    }
-    assert len(others | {base}) == 6
-    assert len(base) == 20
 
 
 # ------------------------------------------------------------------------------------------- through a run

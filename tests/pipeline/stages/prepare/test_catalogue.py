@@ -9,12 +9,9 @@ from typing import Any
 
 import polars as pl
 import pytest
-from pydantic import ValidationError
 
 from data.errors import FlipkdError
-from pipeline.contract.keys import key_config
-from pipeline.stages.prepare.config import PairsFile, PrepareConfig
-from tests.pipeline.stages.prepare.test_run import config_of, good, prepared, write
+from tests.pipeline.stages.prepare.test_run import good, prepared, write
 
 HEAD = "question,title,label"
 
@@ -166,16 +163,3 @@ def test_entries_that_are_held_out_are_never_trained_on(tmp_path: Path) -> None:
     assert len(pairs) + len(rejects) == 400
     again = prepared(tmp_path, file, splitting={"entries": "held_out", "dev": 0.1, "test": 0.2})[1]
     assert pl.DataFrame(again).equals(pl.DataFrame(pairs))
-
-
-def test_holding_out_takes_a_catalogue() -> None:
-    with pytest.raises(ValidationError, match="held_out needs an input of pairs that names its `catalogue`"):
-        config_of({"path": "x.csv"}, splitting={"entries": "held_out"})
-
-
-def test_configs_from_before_keep_their_keys() -> None:
-    section = PrepareConfig(inputs=[PairsFile(path="x.csv")])
-    assert "catalogue" not in str(key_config(section))
-    assert set(key_config(section)["splitting"]) == {"by", "dev", "test"}
-    named = section.model_copy(update={"inputs": [PairsFile(path="x.csv", catalogue="text_b")]})
-    assert key_config(named) != key_config(section)

@@ -11,12 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from data.errors import FlipkdError
 from data.schema import LABEL_NOISE, PAIRS
-from pipeline.contract.keys import key_config
-from pipeline.stages.prepare.config import PairsFile, PrepareConfig, UtterancesFile
 from pipeline.stages.prepare.label_changes import chosen
 from tests.pipeline.stages.prepare.test_run import good, prepared, write
 from tests.tiny import WORDS
@@ -176,26 +173,6 @@ def test_with_both_the_noise_is_a_share_of_the_labels_that_stay(tmp_path: Path) 
 def test_a_label_share_that_leaves_one_class_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FlipkdError, match=r"prepare\.label_share: with 0\.001 of them, no .*; raise it"):
         prepared(tmp_path, {"path": write(tmp_path, good(200))}, label_share=0.001)
-
-
-@pytest.mark.parametrize("wrong", [-0.1, 0, 1.5, True, "much"])
-def test_a_label_share_that_is_none(wrong: object) -> None:
-    with pytest.raises(ValidationError, match="label_share"):
-        PrepareConfig.model_validate({"inputs": [{"kind": "pairs", "path": "x.csv"}], "label_share": wrong})
-
-
-@pytest.mark.parametrize("wrong", [-0.1, 1, 1.5, True, "much"])
-def test_a_share_that_is_none(wrong: object) -> None:
-    with pytest.raises(ValidationError, match="label_noise"):
-        PrepareConfig.model_validate({"inputs": [{"kind": "pairs", "path": "x.csv"}], "label_noise": wrong})
-
-
-@pytest.mark.parametrize("file", [PairsFile(path="x.csv"), UtterancesFile(path="x.csv")])
-def test_the_key_knows_of_it_only_where_it_is_set(file: Any) -> None:
-    assert "label_noise" not in key_config(PrepareConfig(inputs=[file]))
-    assert key_config(PrepareConfig(inputs=[file], label_noise=0.1))["label_noise"] == 0.1
-    assert "label_share" not in key_config(PrepareConfig(inputs=[file]))
-    assert key_config(PrepareConfig(inputs=[file], label_share=0.5))["label_share"] == 0.5
 
 
 @settings(max_examples=50, deadline=None)

@@ -22,7 +22,6 @@ from data.schema import PAIRS, REJECTS, UTTERANCES
 from data.texts import clean, fold, pair_id
 from pipeline.contract.stage import Context
 from pipeline.stages.prepare.config import PrepareConfig
-from pipeline.stages.prepare.inputs import check_inputs
 from pipeline.stages.prepare.run import prepare, run
 from pipeline.store.store import Store
 from tests.checkout import REAL_DATA, SAMPLE
@@ -249,18 +248,6 @@ def test_unlabelled_pairs(tmp_path: Path) -> None:
     assert summary["splits"]["train"]["unlabelled"] == 5
     summary, pairs, _ = prepared(tmp_path, {"path": write(tmp_path, [[*row[:2], ""] for row in good(40)])})
     assert pairs["label"].isna().all()
-
-
-def test_missing_columns_and_double_names(tmp_path: Path) -> None:
-    path = write(tmp_path, good(4))
-    with pytest.raises(FlipkdError, match=r"prepare\.inputs\.1: rows\.csv: no column 'question'"):
-        check_inputs(config_of({"path": path, "name": "one"}, {"path": path, "text_a": "question"}))
-    with pytest.raises(FlipkdError, match="label: null"):
-        check_inputs(config_of({"path": write(tmp_path, [["a", "b"]], head="text_a,text_b")}))
-    with pytest.raises(FlipkdError, match=r"two files are called 'rows\.csv'"):
-        check_inputs(config_of({"path": path}, {"path": path}))
-    with pytest.raises(FlipkdError, match="`split` or `split_column`, not both"):
-        check_inputs(config_of({"path": path, "split": "dev", "split_column": "label"}))
 
 
 def test_formats_agree(tmp_path: Path) -> None:

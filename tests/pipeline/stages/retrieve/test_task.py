@@ -6,9 +6,7 @@ import polars as pl
 import pytest
 
 from data.errors import FlipkdError
-from pipeline.stages.retrieve.stage import STAGE
 from pipeline.stages.retrieve.task import Task, build_task
-from tests.tiny import tiny_config
 
 
 def utterances(*rows: tuple[str, str, str]) -> pl.DataFrame:
@@ -73,8 +71,3 @@ def test_a_text_of_two_entries_has_two_answers_and_no_question_is_in_the_catalog
 def test_what_makes_no_task_is_said(rows: pl.DataFrame, phrasings: int, said: str) -> None:
     with pytest.raises(FlipkdError, match=said):
         build_task(rows, phrasings=phrasings, queries=9, seed=0)
-
-
-def test_a_config_of_pairs_is_refused(tmp_path) -> None:
-    with pytest.raises(FlipkdError, match="kind: utterances"):
-        STAGE.check_first(tiny_config(tmp_path))

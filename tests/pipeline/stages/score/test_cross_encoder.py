@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,12 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from pydantic import ValidationError
 from sentence_transformers import CrossEncoder
 
 from data.errors import FlipkdError
 from data.schema import FILTERED, SCORES, read_metadata
 from pipeline.config.load import load_config
 from pipeline.runner.check import checked_plan
-from pipeline.runner.plan import plan
 from pipeline.stages.filter import run as filter
 from pipeline.stages.filter.config import FilterConfig
 from pipeline.stages.score import cross_encoder as cross_scores
@@ -106,21 +103,6 @@ def test_after_a_kill_it_goes_on(folder: Path, tmp_path: Path, monkeypatch: pyte
     pd.testing.assert_frame_equal(rows, whole)
 
 
-def test_the_key_knows_the_model_and_the_weight(tmp_path: Path) -> None:
-    def key(**score: Any) -> str:
-        return plan(tiny_config(tmp_path, score=score), "score")[-1].key
-
-    plain = key()
-    assert key(cross_encoder=None) == plain
-    tiny_cross_encoder(tmp_path / "a")
-    tiny_cross_encoder(tmp_path / "b", seed=1)
-    keys = {name: key(cross_encoder={"model": str(tmp_path / name)}) for name in ("a", "b")}
-    assert len({plain, *keys.values()}) == 3
-    shutil.copytree(tmp_path / "a", tmp_path / "copy")
-    assert key(cross_encoder={"model": str(tmp_path / "copy"), "batch_size": 3}) == keys["a"]
-    assert key(cross_encoder={"model": str(tmp_path / "a"), "weight": 0.1}) != keys["a"]
-
-
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -142,12 +124,6 @@ def test_a_model_that_is_none_is_found_before_any_work(tmp_path: Path, name: str
 def test_a_right_one_passes_the_check(tmp_path: Path) -> None:
     tiny_cross_encoder(tmp_path / "cross")
     checked_plan(tiny_config(tmp_path, score={"cross_encoder": {"model": str(tmp_path / "cross")}}), until="score")
-
-
-@pytest.mark.parametrize("weight", [0, 1.1, -1])
-def test_a_weight_that_is_none(weight: float) -> None:
-    with pytest.raises(ValidationError, match="weight"):
-        ScoreConfig.model_validate({"cross_encoder": {"model": "m", "weight": weight}})
 
 
 def test_local_folders_are_taken_from_the_configs_own(tmp_path: Path) -> None:
