@@ -51,3 +51,21 @@ def flipkd_log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFi
     yield caplog
     logger.removeHandler(caplog.handler)
     logger.propagate, level = before, logger.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def compared(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Path:
+    """A folder in which four variants were compared, two seeds each; `calls.json` lists the stages that ran."""
+    import json
+
+    from pipeline.comparison.config import load_comparison
+    from tests.comparisons import comparison_file, record_runs, run_planned
+
+    folder = tmp_path_factory.mktemp("compare")
+    config = load_comparison(comparison_file(folder))
+    with pytest.MonkeyPatch.context() as patch:
+        calls: list[str] = []
+        record_runs(patch, calls)
+        run_planned(config, folder / "out")
+        (folder / "calls.json").write_text(json.dumps(calls), "utf-8")
+    return folder

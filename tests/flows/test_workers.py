@@ -19,7 +19,7 @@ from data.errors import FlipkdError
 from flows.compare import run_comparison
 from pipeline.comparison.config import all_jobs, load_comparison
 from pipeline.comparison.students import planned_students
-from tests.flows.test_compare import comparison_file
+from tests.comparisons import comparison_file
 
 LONG = {"distill.epochs": 100.0, "distill.batch_pairs": 2, "distill.checkpoint_minutes": 1e-6}
 # As a terminal starts it: tests that run in a shell's background inherit that SIGINT is ignored.

@@ -9,7 +9,7 @@ import pytest
 from data.errors import FlipkdError
 from pipeline.comparison.config import CompareConfig, all_jobs, load_comparison
 from pipeline.config.load import load_config
-from tests.flows.test_compare import comparison_file
+from tests.comparisons import comparison_file
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.comparison.config import CompareConfig, all_jobs, load_comparison
-from tests.flows.test_compare import comparison_file
+from tests.comparisons import comparison_file
 
 
 def everything(config: CompareConfig) -> None:

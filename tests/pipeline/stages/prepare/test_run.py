@@ -12,11 +12,9 @@ from typing import Any
 import duckdb
 import numpy as np
 import pandas as pd
-import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from data.collect import SPLITS
 from data.errors import FlipkdError
 from data.schema import PAIRS, REJECTS, UTTERANCES
 from data.texts import clean, fold, pair_id
@@ -139,20 +137,6 @@ def test_contradictions(tmp_path: Path, policy: str, kept: int) -> None:
     assert summary["contradictions"] == {"pairs": 1, "utterances": 0}
 
 
-def test_splits_that_leak_by_our_own_fault_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last check reads the finished file, so it finds what the splitting code gets wrong."""
-
-    def wrong(rows: pl.DataFrame, **_: Any) -> pl.Series:
-        return pl.Series("split", [SPLITS[n % 3] for n in range(rows.height)], pl.Enum(SPLITS))
-
-    monkeypatch.setattr("pipeline.stages.prepare.run.assign_splits", wrong)
-    rows = [[f"first text {n // 6}", f"second text {n}", n // 3 % 2] for n in range(60)]
-    with pytest.raises(
-        FlipkdError, match=r"the text 'first text 0' stands in train \(rows\.csv row 1, text_a\) and"
-    ):
-        prepared(tmp_path, {"path": write(tmp_path, rows)})
-
-
 def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
     rows = [[f"text {i} {n}", f"id{i}"] for i in range(12) for n in range(6)]
     path = Path(write(tmp_path, rows, head="text,id"))
@@ -171,26 +155,6 @@ def test_what_a_killed_run_left_in_the_scratch_folder_is_not_read(tmp_path: Path
     (tmp_path / "scratch").mkdir()
     (tmp_path / "scratch" / "pairs-0.parquet").write_text("half")
     prepared(tmp_path, {"path": write(tmp_path, good(40))})
-
-
-def test_too_many_rejects_are_an_error_with_examples(tmp_path: Path) -> None:
-    path = write(tmp_path, [*good(8), ["a", "b", "maybe"], ["", "b", 1]])
-    with pytest.raises(FlipkdError) as caught:
-        prepared(tmp_path, {"path": path}, max_rejected=0.1)
-    message = str(caught.value)
-    assert "2 of 10 rows were rejected (20.0%), above `prepare.max_rejected: 0.1`" in message
-    assert (
-        'bad_label: 1 (a label is neither 0 nor 1 (or true, false, empty)), first rows.csv row 9: {"text_a"'
-        in message
-    )
-    assert not list((tmp_path / "out").iterdir())
-
-
-def test_latin1_file_is_explained(tmp_path: Path) -> None:
-    rows = "".join(f"caf\xe9 {n},th\xe9 {n},1\n" for n in range(20))
-    (tmp_path / "rows.csv").write_bytes(("text_a,text_b,label\n" + rows).encode("latin-1"))
-    with pytest.raises(FlipkdError, match="save the file as UTF-8"):
-        prepared(tmp_path, {"path": str(tmp_path / "rows.csv")})
 
 
 def test_groups_stay_together_and_null_groups_are_allowed(tmp_path: Path) -> None:
@@ -216,27 +180,6 @@ def test_given_splits(tmp_path: Path) -> None:
     path = write(tmp_path, rows, head="text_a,text_b,label,fold")
     _, pairs, _ = prepared(tmp_path, {"path": path, "split_column": "fold"})
     assert pairs.sort_values("source_row")["split"].tolist() == [row[3] for row in rows]
-
-
-def test_a_leak_between_given_files_is_an_error(tmp_path: Path) -> None:
-    train, test = (
-        write(tmp_path, good(10), "train.csv"),
-        write(tmp_path, [*good(4, 50), ["x", "First text 3", 1]], "test.csv"),
-    )
-    with pytest.raises(FlipkdError, match="'first text 3' stands in test and train"):
-        prepared(tmp_path, {"path": train, "split": "train"}, {"path": test, "split": "test"})
-
-
-def test_two_labels_in_every_split_or_an_error(tmp_path: Path) -> None:
-    positive = [[f"a{n}", f"b{n}", 1] for n in range(30)]
-    with pytest.raises(FlipkdError, match="train has no negative pair"):
-        prepared(tmp_path, {"path": write(tmp_path, positive)})
-    with pytest.raises(FlipkdError, match="no pair is in dev, and thresholds are chosen on it"):
-        prepared(tmp_path, {"path": write(tmp_path, good(30))}, splitting={"dev": 0})
-    with pytest.raises(FlipkdError, match="holds no row"):
-        prepared(tmp_path, {"path": write(tmp_path, [])})
-    with pytest.raises(FlipkdError, match=r"no usable row is left \(rows.csv: 1 rows, .*missing_text 1"):
-        prepared(tmp_path, {"path": write(tmp_path, [["", "", ""]])}, max_rejected=1)
 
 
 def test_unlabelled_pairs(tmp_path: Path) -> None:
@@ -316,19 +259,6 @@ def test_given_pairs_win_over_built_ones(tmp_path: Path) -> None:
     assert pairs.loc[pairs["pair_id"] == pair_id("text 0 0", "text 0 1"), "source"].tolist() == ["rows.csv"]
     assert pairs["pair_id"].is_unique
     check_no_leak(pairs)
-
-
-def test_ids_in_two_given_splits_need_splitting_by_text(tmp_path: Path) -> None:
-    files = [
-        {"kind": "utterances", "split": split,
-         "path": write(tmp_path, [[f"{split} {i} {n}", f"id{i}"] for i in range(3) for n in range(4)],
-                       f"{split}.csv", "text,id")}
-        for split in ("train", "dev", "test")
-    ]  # fmt: skip
-    with pytest.raises(FlipkdError, match=r"the group 'id0' stands in dev and test and train(?s:.*)by: text"):
-        prepared(tmp_path, *files)
-    summary, _, _ = prepared(tmp_path, *files, splitting={"by": "text"})
-    assert [split["pairs"] for split in summary["splits"].values()] == [36, 36, 36]
 
 
 def test_vectors_that_are_no_numbers(tmp_path: Path) -> None:

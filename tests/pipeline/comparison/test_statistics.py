@@ -1,0 +1,73 @@
+"""The numbers of a comparison against scikit-learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.metrics import f1_score, roc_auc_score
+
+from pipeline.comparison.statistics import MeasuredStudent, summarise
+from pipeline.comparison.view import markdown
+from tests.comparisons import measured, measured_folder
+
+SCORES = ("teacher", "decoder", "encoder", "fused")
+
+
+def test_means_and_differences_against_scikit_learn(compared: Path) -> None:
+    summary = pl.read_parquet(compared / "out/summary.parquet")
+    found = {v: [measured(compared, v, seed) for seed in (1, 2)] for v in ("flip", "sft")}
+
+    def values(variant: str, score: str, rows: np.ndarray) -> list[tuple[float, float]]:
+        out = []
+        for pairs, thresholds in found[variant]:
+            y, s = pairs["label"].to_numpy()[rows], pairs[score].to_numpy()[rows].astype(np.float64)
+            out.append((f1_score(y, s >= thresholds[score]), float(roc_auc_score(y, s))))
+        return out
+
+    whole = np.arange(found["flip"][0][0].height)
+    for score in SCORES[1:]:
+        per_seed = np.array(values("flip", score, whole))
+        for column, metric in enumerate(("f1", "auroc")):
+            row = summary.filter(variant="flip", score=score, metric=metric, against="").row(0, named=True)
+            assert row["mean"] == pytest.approx(per_seed[:, column].mean())
+            assert row["deviation"] == pytest.approx(per_seed[:, column].std(ddof=1))
+    generator, labels = np.random.default_rng(5), found["flip"][0][0]["label"].to_numpy()
+    gaps = []
+    while len(gaps) < 400:
+        rows = generator.integers(0, len(whole), len(whole))
+        if len(set(labels[rows])) == 2:
+            ours, theirs = (np.array(values(v, "decoder", rows))[:, 1].mean() for v in ("flip", "sft"))
+            gaps.append(ours - theirs)
+    row = summary.filter(variant="flip", score="decoder", metric="auroc", against="sft").row(0, named=True)
+    low, high = np.percentile(gaps, (2.5, 97.5))
+    width = high - low
+    assert row["low"] == pytest.approx(low, abs=0.25 * width)
+    assert row["high"] == pytest.approx(high, abs=0.25 * width)
+
+
+def test_a_variant_that_lacks_seeds_is_compared_on_those_it_has(compared: Path) -> None:
+    """As where a run was stopped: flip has both seeds, sft the second alone."""
+    found = {v: [measured(compared, v, seed) for seed in (1, 2)] for v in ("flip", "sft")}
+    folders = {v: [measured_folder(compared, v, seed) for seed in (1, 2)] for v in ("flip", "sft")}
+    students = [
+        MeasuredStudent("tiny", "flip", seed, folder) for seed, folder in zip((1, 2), folders["flip"], strict=True)
+    ]
+    students.append(MeasuredStudent("tiny", "sft", 2, folders["sft"][1]))
+    summary = summarise(students, "sft", count=100, seed=0)
+
+    def auroc(variant: str, seed: int) -> float:
+        pairs = found[variant][seed - 1][0]
+        return float(roc_auc_score(pairs["label"], pairs["encoder"]))
+
+    encoder = summary.filter(score="encoder", metric="auroc")
+    mean = encoder.filter(variant="flip", against="").row(0, named=True)
+    assert (mean["seeds"], mean["mean"]) == (2, pytest.approx((auroc("flip", 1) + auroc("flip", 2)) / 2))
+    gap = encoder.filter(variant="flip", against="sft").row(0, named=True)
+    assert (gap["seeds"], gap["mean"]) == (1, pytest.approx(auroc("flip", 2) - auroc("sft", 2)))
+    assert gap["low"] <= gap["mean"] <= gap["high"]
+    text = markdown(summary, "sft")
+    assert "| `sft` (1 of 2 seeds) |" in text
+    assert "| `flip` |" in text
