@@ -51,7 +51,7 @@ class Guarded(TyperGroup):
             raise typer.Exit(130) from None
 
 
-def told_to_stop(number: int, _: object) -> None:
+def stop_by_signal(number: int, _: object) -> None:
     """Handler of SIGTERM: one line, and the end that the signal asked for.
 
     While a flow runs Prefect's own handler stands before it: the run is marked Crashed, the stage cleans up. Dying

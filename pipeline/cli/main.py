@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from pipeline.cli import analyse, compare, drift, promote, serve, store, student
-from pipeline.cli.base import HELP, ConfigFile, Guarded, Overrides, Until, console, examples, load, told_to_stop
+from pipeline.cli.base import HELP, ConfigFile, Guarded, Overrides, Until, console, examples, load, stop_by_signal
 from pipeline.contract.stage_names import StageName
 
 if TYPE_CHECKING:
@@ -199,5 +199,5 @@ def _run(config: Config, until: StageName | None, refresh: list[str]) -> dict[st
 
 def main() -> None:
     """Entry point of the console script."""
-    signal.signal(signal.SIGTERM, told_to_stop)
+    signal.signal(signal.SIGTERM, stop_by_signal)
     app()

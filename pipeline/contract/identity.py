@@ -20,7 +20,7 @@ def file_identity(key: str, path: Path) -> str:
     Raises:
         FlipkdError: it cannot be read.
     """
-    with _told_by_key(key, str(path)):
+    with _naming_the_key(key, str(path)):
         return f"sha256:{digest(path)}"
 
 
@@ -33,12 +33,12 @@ def model_identity(key: str, name: str, download: bool) -> str:
     Raises:
         FlipkdError: it is not there, or cannot be read.
     """
-    with _told_by_key(key, name):
+    with _naming_the_key(key, name):
         return find_model(name, download=download).identity
 
 
 @contextmanager
-def _told_by_key(key: str, name: str) -> Iterator[None]:
+def _naming_the_key(key: str, name: str) -> Iterator[None]:
     try:
         yield
     except FlipkdError as error:

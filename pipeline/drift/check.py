@@ -79,7 +79,7 @@ def check_drift(config: Config, store: Store, steps: Sequence[Step]) -> DriftRep
     if report is None:
         return None
     for measure in report.passed("warn"):
-        log.warning("drift: %s; the warning limit is %s", told(measure, report), measure.warn)
+        log.warning("drift: %s; the warning limit is %s", in_words(measure, report), measure.warn)
     if report.teachers_differ:
         log.info(
             "drift: tonight's teacher is another one than that of the run in use: its scores may differ by that"
@@ -130,7 +130,7 @@ def measure_drift(config: Config, store: Store, steps: Sequence[Step]) -> DriftR
     )
 
 
-def told(measure: Measure, report: DriftReport) -> str:
+def in_words(measure: Measure, report: DriftReport) -> str:
     """A measure in words: both values, the distance, the run in use."""
     distance = "not measured" if measure.distance is None else f"{measure.distance:.3f}"
     return (
@@ -141,7 +141,7 @@ def told(measure: Measure, report: DriftReport) -> str:
 
 def stop_message(report: DriftReport, stopped: Sequence[Measure]) -> str:
     """What is too far, by how much, and what to do."""
-    lines = [f"  {told(measure, report)}; drift.{measure.name}.stop is {measure.stop}" for measure in stopped]
+    lines = [f"  {in_words(measure, report)}; drift.{measure.name}.stop is {measure.stop}" for measure in stopped]
     limits = " or ".join(f"drift.{measure.name}.stop" for measure in stopped)
     teacher = (
         " The two runs have different teachers, so their scores may differ by that alone."

@@ -54,7 +54,7 @@ class Garbage:
 
     Attributes:
         needs: what stays, with the reason.
-        settled: ids of the runs that had ended.
+        ended_runs: ids of the runs that had ended.
         store_bytes: of everything in the store.
         over_limit: bytes by which the store stays above the size limit even so.
     """
@@ -62,7 +62,7 @@ class Garbage:
     items: list[Item]
     needs: Needs
     scan: Scan
-    settled: frozenset[str]
+    ended_runs: frozenset[str]
     store_bytes: int
     over_limit: int = 0
 
@@ -125,9 +125,9 @@ def find_garbage(
     ]
     # Artifacts first, each before what it came from: cut short at any moment, every one left has its inputs.
     items.sort(key=lambda item: (-_place(item.owner[0]), item.used, item.owner))
-    settled = frozenset(run.id for run in known if run.state != "running")
+    ended_runs = frozenset(run.id for run in known if run.state != "running")
     over = 0 if max_bytes is None else max(0, left - max_bytes)
-    return Garbage([*items, *others], needs, found, settled, total, over)
+    return Garbage([*items, *others], needs, found, ended_runs, total, over)
 
 
 def _needs(

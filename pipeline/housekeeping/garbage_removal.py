@@ -66,7 +66,7 @@ def _remove(store: Store, garbage: Garbage, item: Item) -> str | None:
         if not held:
             return "in use"
         with store.gate():
-            if reason := _needed(urgent_needs(store, garbage.scan, garbage.settled), item):
+            if reason := _needed(urgent_needs(store, garbage.scan, garbage.ended_runs), item):
                 return reason
             hidden = _hide(item)
         if hidden is not None:

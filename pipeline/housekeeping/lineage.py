@@ -43,8 +43,8 @@ def find_artifact(store: Store, name: str) -> tuple[Store, Artifact]:
         return _of_path(path.resolve())
     if not fits:
         near = [one for one in everything if one[0] == stage] or everything
-        told = f"there are {_listed(near)}" if near else "the store holds no artifacts"
-        raise FlipkdError(f"no artifact {name} in {store.root}; {told}")
+        known = f"there are {_listed(near)}" if near else "the store holds no artifacts"
+        raise FlipkdError(f"no artifact {name} in {store.root}; {known}")
     raise FlipkdError(f"{name} fits {len(fits)} artifacts: {_listed(fits)}. Give more of the key, or STAGE/KEY")
 
 
@@ -70,20 +70,20 @@ def lineage(store: Store, artifact: Artifact) -> dict[str, Any]:
         for raw files and models, to name and digest.
     """
     found = scan(store)
-    told: dict[str, Any] = {}
+    artifacts: dict[str, Any] = {}
 
     def tell(stage: str, key: str) -> None:
-        if f"{stage}/{key}" in told:
+        if f"{stage}/{key}" in artifacts:
             return
         manifest = found.manifests.get((stage, key))
-        told[f"{stage}/{key}"] = _entry(stage, key, (stage, key) in found.artifacts, manifest)
+        artifacts[f"{stage}/{key}"] = _entry(stage, key, (stage, key) in found.artifacts, manifest)
         for source in found.inputs((stage, key)):
             tell(*source)
 
     tell(*artifact)
     return {
         "artifact": "/".join(artifact),
-        "artifacts": told,
+        "artifacts": artifacts,
         "used_by": [f"{stage}/{key}" for stage, key in _descendants(found, artifact)],
         "promoted_as": _promoted_as(store, artifact),
     }

@@ -92,17 +92,17 @@ def scan(store: Store) -> Scan:
     return Scan(artifacts, manifests)
 
 
-def urgent_needs(store: Store, found: Scan, settled: Container[str]) -> Needs:
+def urgent_needs(store: Store, found: Scan, ended_runs: Container[str]) -> Needs:
     """What must stay now: what students in use, and runs in progress or begun since a look at the store, need.
 
     Args:
-        settled: ids of the runs that had ended at that look.
+        ended_runs: ids of the runs that had ended at that look.
 
     Raises:
         FlipkdError: it cannot be known, because a record or manifest that says it cannot be read.
     """
     needs = Needs()
-    for run in runs(store, without=settled):
+    for run in runs(store, without=ended_runs):
         need_run(needs, run, "running")
     need_promoted(needs, store, found)
     close(needs, found)
@@ -195,5 +195,5 @@ def timestamp(text: str | None) -> float | None:
 def used_at(run: Run, now: float) -> float:
     """When a run last used its artifacts."""
     record = run.record
-    told = [timestamp(record.started), timestamp(record.ended)] if record else []
-    return trusted([*told, run.modified], now)
+    times = [timestamp(record.started), timestamp(record.ended)] if record else []
+    return trusted([*times, run.modified], now)

@@ -219,8 +219,8 @@ def _record(
 def _point(link: Path, key: str) -> None:
     """Let the link point to an export; whoever reads it sees the old target or the new one, never none."""
     make_folder(link.parent)
-    beside = link.with_name(f".{link.name}.new")
-    beside.unlink(missing_ok=True)  # a killed process's: we hold the lock
-    beside.symlink_to(Path(*_TARGET, key))
-    beside.replace(link)
+    new_link = link.with_name(f".{link.name}.new")
+    new_link.unlink(missing_ok=True)  # a killed process's: we hold the lock
+    new_link.symlink_to(Path(*_TARGET, key))
+    new_link.replace(link)
     sync(link.parent)

@@ -199,8 +199,8 @@ def _version() -> str:
 def one_line(error: BaseException) -> str:
     """An error in one line, without secrets; its class is named unless it is a message for the user."""
     text = " ".join(str(error).split())
-    told = text if isinstance(error, FlipkdError) else f"{type(error).__name__}: {text}".removesuffix(": ")
-    return without_secrets(told)[:ERROR_CHARACTERS]
+    shown = text if isinstance(error, FlipkdError) else f"{type(error).__name__}: {text}".removesuffix(": ")
+    return without_secrets(shown)[:ERROR_CHARACTERS]
 
 
 def without_secrets(value: Any) -> Any:

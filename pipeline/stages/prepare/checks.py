@@ -72,7 +72,7 @@ def check_given(gathered: Gathered, links: pl.DataFrame) -> int:
         advice = catalogue_advice(gathered.config, gathered.pairs)
         raise FlipkdError(
             f"prepare: the given splits leak, {count} texts or groups stand in more than one:\n"
-            + "\n".join(f"  {_told(gathered, leak)}" for leak in found)
+            + "\n".join(f"  {_leak_in_words(gathered, leak)}" for leak in found)
             + "\nTake them out of one side, or give no split and let prepare make it. (Ids of utterances that "
             "should stand in all splits: `prepare.splitting.by: text`. Official splits that leak: "
             "`prepare.splitting.leaks`.)" + (f"\n{advice}" if advice else "")
@@ -87,7 +87,7 @@ def check_given(gathered: Gathered, links: pl.DataFrame) -> int:
     return count
 
 
-def _told(gathered: Gathered, leak: Leak) -> str:
+def _leak_in_words(gathered: Gathered, leak: Leak) -> str:
     row, column = min(leak.places.values())
     kind, (shown, _) = "group" if column == "group" else "text", gathered.look_up(row, column)
     places = [f"{split}: {gathered.look_up(*place)[1]}" for split, place in leak.places.items()]
