@@ -1,0 +1,28 @@
+"""The whole config: what it takes at least, and a section for every stage."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from pipeline.config.config import Config, config_type
+from pipeline.stages.registry import ALL_STAGES
+
+INPUTS = {"inputs": [{"kind": "pairs", "path": "a.csv"}]}
+
+
+def test_only_the_input_has_no_default() -> None:
+    config = Config.model_validate({"prepare": INPUTS})
+    assert config.prepare.inputs[0].path == "a.csv"
+    with pytest.raises(ValidationError, match="prepare"):
+        Config.model_validate({})
+
+
+def test_every_registered_stage_has_its_section() -> None:
+    config = config_type().model_validate({"prepare": INPUTS})
+    for stage in ALL_STAGES.values():
+        assert isinstance(stage.settings(config), stage.section)
+
+
+def test_its_own_stages_need_no_other_class() -> None:
+    assert config_type() is Config

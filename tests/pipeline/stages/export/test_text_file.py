@@ -1,0 +1,63 @@
+"""A user's file read in chunks with every column, and an output that appears when it is whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data.errors import FlipkdError
+from pipeline.stages.export.text_file import inspect, tables, texts_of, written
+
+
+def test_every_column_and_row_comes_back_in_chunks(tmp_path: Path) -> None:
+    rows = [{"text": f" t{n}\n", "n": n, "x": [n] if n % 2 else None} for n in range(5)]
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    schema, count = inspect(path, ["text"], ["rank"])
+    assert count == 5
+    found = list(tables(path, schema, 2))
+    assert [table.num_rows for table in found] == [2, 2, 1]
+    whole = pa.concat_tables(found).to_pydict()
+    assert whole == {
+        "text": [r["text"] for r in rows],
+        "n": [0, 1, 2, 3, 4],
+        "x": [None, "[1]", None, "[3]", None],
+    }
+    assert texts_of(found[0], "text") == ["t0", "t1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("text,rank\na,1\n", "already has rank"),
+        ("other\na\n", "no column 'text'"),
+        ("text\na\n \n", "row 2 has no text in 'text'"),
+        ("text,b\na,1\nc\n", r"row 2 cannot be read \(ragged_row\)"),
+    ],
+)
+def test_what_cannot_be_used_is_told_before_any_work(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "a.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(FlipkdError, match=said):
+        inspect(tmp_path / "a.csv", ["text"], ["rank"])
+
+
+def test_a_file_appears_when_it_is_whole_or_not_at_all(tmp_path: Path) -> None:
+    schema, out = pa.schema([("n", pa.int64())]), tmp_path / "out.parquet"
+
+    def stopped_half_way() -> None:
+        with written(out, schema) as file:
+            file.write_table(pa.table({"n": [1]}, schema))
+            assert not out.exists()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped_half_way()
+    assert list(tmp_path.iterdir()) == []
+    with written(out, schema) as file:
+        file.write_table(pa.table({"n": [2]}, schema))
+    assert pq.read_table(out).to_pydict() == {"n": [2]}
+    assert list(tmp_path.iterdir()) == [out]
