@@ -1,4 +1,4 @@
-"""BANKING77 as pairs of a question and a FAQ title: the first twenty questions of each intent, right and wrong once.
+"""BANKING77 as pairs of a question and a FAQ title: twenty questions of each intent, with a right and a wrong one.
 
     python benchmarks/questions_and_titles.py ../shared/data/banking77 questions.csv
     flipkd init faq.yaml --input questions.csv && flipkd run faq.yaml
@@ -19,7 +19,7 @@ QUESTIONS = 20
 
 def write(folder: Path, out: Path, seed: int = 0) -> None:
     """Write `question`, `faq_title`, `label`."""
-    draw = random.Random(seed)
+    draw = random.Random(seed)  # noqa: S311  a sample, not a secret
     with (folder / "catalogue.csv").open(encoding="utf-8", newline="") as file:
         titles = {row["category"]: row["title"] for row in csv.DictReader(file)}
     questions: dict[str, list[str]] = defaultdict(list)
