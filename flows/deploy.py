@@ -86,6 +86,7 @@ def _apply(prefect_file: Path, config: str) -> None:
     """`prefect deploy --all`: Prefect has no public function that reads a prefect.yaml."""
     command = [
         sys.executable,
+        "-P",
         "-m",
         "prefect",
         "--no-prompt",

@@ -143,7 +143,7 @@ def _stoppable() -> Iterator[None]:
 def _child(env: dict[str, str], output: BinaryIO | None, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """A `prefect` command as a process group of its own: Ctrl-C reaches it through us alone, in order."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "prefect", *arguments],
+        [sys.executable, "-P", "-m", "prefect", *arguments],  # no package of the folder that we stand in
         env=env,
         stdout=output,
         stderr=subprocess.STDOUT if output else None,

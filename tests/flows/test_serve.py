@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -91,3 +92,13 @@ def test_prefect_yaml_has_a_deployment_for_every_flow() -> None:
         path, _, name = one["entrypoint"].partition(":")
         assert load_flow_from_entrypoint(f"{CHECKOUT / path}:{name}").name == one["name"]
         assert "schedules" not in one  # nothing starts by itself before somebody says when
+
+
+def test_packages_of_the_working_directory_are_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows.serve import _child
+
+    (tmp_path / "prefect.py").write_text("raise SystemExit(7)", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with (tmp_path / "log").open("wb") as log, _child(dict(os.environ), log, "--help") as child:
+        assert child.wait(60) == 0
+    assert "deploy" in (tmp_path / "log").read_text("utf-8")
