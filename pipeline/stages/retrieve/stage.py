@@ -13,7 +13,8 @@ def _check_first(config: Any) -> None:
     if not any(file.kind == "utterances" for file in config.prepare.inputs):
         raise FlipkdError(
             "retrieve: prepare.inputs holds pairs alone, which do not say which texts belong to one FAQ entry; "
-            "add a file of utterances (kind: utterances, with the columns `text` and `id`)"
+            "add a file of utterances (kind: utterances, with the columns `text` and `id`). Pairs that name a "
+            "`catalogue` are ranked by every run: see retrieval.json in its export"
         )
 
 
