@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -54,12 +55,15 @@ def leaks(pairs: Path, examples: int = 3, entries: Mapping[str, str] = MappingPr
 def _shared(pairs: Path, columns: tuple[str, ...], entries: Mapping[str, str]) -> np.ndarray:
     """Codes of the values that stand in two splits, sorted."""
     by_split: dict[str, list[np.ndarray]] = {}
-    for batch in _batches(pairs, [*columns, "split", "source"]):
-        split, source = (batch[name].to_numpy(zero_copy_only=False) for name in ("split", "source"))
+    for batch in _batches(pairs, [*columns, "split", *(["source"] if entries else [])]):
+        split = batch["split"].to_numpy(zero_copy_only=False)
         for name in columns:
-            present = batch[name].is_valid().to_numpy(zero_copy_only=False)
-            present &= ~np.isin(source, [of for of, column in entries.items() if column == name])
-            codes = np.fromiter(map(_code, batch[name].filter(pa.array(present)).to_pylist()), np.uint64)
+            column = batch[name]
+            if sources := [source for source, own in entries.items() if own == name]:
+                is_entry = pl.Series(batch["source"]).is_in(sources)
+                column = pl.select(pl.when(~is_entry).then(pl.Series(column))).to_series().to_arrow()
+            present = column.is_valid().to_numpy(zero_copy_only=False)
+            codes = np.fromiter(map(_code, column.drop_null().to_pylist()), np.uint64)
             for held in np.unique(split[present]):
                 by_split.setdefault(held, []).append(np.unique(codes[split[present] == held]))
     sets = [np.unique(np.concatenate(parts)) for parts in by_split.values()]

@@ -137,10 +137,7 @@ def check_columns(path: Path, format: str, column_names: Sequence[str] | None, w
         FlipkdError: one is missing or stands twice, or the file cannot be read; says what is there.
     """
     found = header(path, format, column_names)
-    shown = (
-        ", ".join(repr(name if len(name) <= 40 else name[:40] + "…") for name in found[:_SHOWN_COLUMNS]) or "none"
-    )
-    shown += f" and {len(found) - _SHOWN_COLUMNS} more" if len(found) > _SHOWN_COLUMNS else ""
+    shown = listed(found)
     for name in wanted:
         if found.count(name) == 1:
             continue
@@ -149,6 +146,13 @@ def check_columns(path: Path, format: str, column_names: Sequence[str] | None, w
         raise FlipkdError(
             f"{path.name}: no column {name!r}; the columns are {shown}{_guess(path, format, found, column_names)}"
         )
+
+
+def listed(columns: Sequence[str]) -> str:
+    """Names of columns for a message, cut to a readable length."""
+    names = ", ".join(repr(name if len(name) <= 40 else name[:40] + "…") for name in columns[:_SHOWN_COLUMNS])
+    more = f" and {len(columns) - _SHOWN_COLUMNS} more" if len(columns) > _SHOWN_COLUMNS else ""
+    return (names or "none") + more
 
 
 def _guess(path: Path, format: str, found: list[str], column_names: Sequence[str] | None) -> str:

@@ -50,9 +50,12 @@ def link_columns(
     orders: dict[str, int] = {}
     groups: dict[str, int] = {}
     columns: list[list[int | None]] = [[], [], [], []]
-    for a, b, name in zip(key_a, key_b, group, strict=True):
-        sides = [key for side, key in (("key_a", a), ("key_b", b)) if key is not None and side != entries]
-        order = min(stable_number(seed, "t" + key) for key in sides)
+    nothing: list[str | None] = [None] * len(key_a)
+    first, second = (key_b, nothing) if entries == "key_a" else (key_a, nothing if entries else key_b)
+    for a, b, name, text, other in zip(key_a, key_b, group, first, second, strict=True):
+        order = stable_number(seed, f"t{text}")
+        if other is not None:
+            order = min(order, stable_number(seed, f"t{other}"))
         if name is not None:
             if name not in groups:
                 groups[name] = stable_number("g" + fold(name))

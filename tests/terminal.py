@@ -7,9 +7,14 @@ import io
 from rich.console import Console, RenderableType
 
 
+def terminal(width: int = 80) -> Console:
+    """A terminal that keeps what is printed."""
+    return Console(width=width, record=True, file=io.StringIO())
+
+
 def shown(what: RenderableType, width: int = 80) -> str:
     """Something printed on a terminal of that width, as plain text."""
-    console = Console(width=width, record=True, file=io.StringIO())
+    console = terminal(width)
     console.print(what)
     return console.export_text()
 

@@ -18,7 +18,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -310,10 +310,9 @@ class FlipkdStudent(InputModule):
         first = self.prompt.texts([a for a, _ in pairs])
         second = self.prompt.texts([b for _, b in pairs])
         decoder, encoder = np.zeros(len(pairs), np.float32), np.zeros(len(pairs), np.float32)
-        order = sorted(range(len(pairs)), key=lambda i: -len(first[i]) - len(second[i]))
         device = next(self.lm.parameters()).device
-        for begin in range(0, len(order), batch_size):
-            rows = order[begin : begin + batch_size]
+        lengths = [len(a) + len(b) for a, b in zip(first, second, strict=True)]
+        for rows in _longest_first(lengths, batch_size):
             a, b = [first[i] for i in rows], [second[i] for i in rows]
             prompts = [*map(self.prompt.pair, a, b), *map(self.prompt.pair, b, a)]
             ids, mask = (tensor.to(device) for tensor in self.prompt.pad(prompts))
@@ -341,13 +340,10 @@ class FlipkdStudent(InputModule):
         """
         ids = self.prompt.texts(texts)
         vectors = np.zeros((len(texts), self._width), np.float32)
-        order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
         device = next(self.lm.parameters()).device
-        for begin in range(0, len(order), batch_size):
-            rows = order[begin : begin + batch_size]
-            tokens, mask = (
-                tensor.to(device) for tensor in self.prompt.pad([self.prompt.alone(ids[i]) for i in rows])
-            )
+        for rows in _longest_first(list(map(len, ids)), batch_size):
+            prompts = [self.prompt.alone(ids[i]) for i in rows]
+            tokens, mask = (tensor.to(device) for tensor in self.prompt.pad(prompts))
             lengths = torch.tensor([len(ids[i]) for i in rows], device=device)
             vectors[rows] = self._pooled(self._hidden(tokens, mask), lengths).cpu().numpy()
             if advance:
@@ -437,6 +433,13 @@ class FlipkdStudent(InputModule):
         reads_hidden = self.settings.get("read") == "hidden"
         outputs = [hidden] if reads_hidden else [self._captured[site] for site in self.settings["sites"]]
         return pool(outputs, len(self.prompt.head), lengths, self.settings["pooling"], self.queries)
+
+
+def _longest_first(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+    """Rows in batches of like length, the longest first: memory is at its peak at the start."""
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    for begin in range(0, len(order), batch_size):
+        yield order[begin : begin + batch_size]
 
 
 def fused(decoder: np.ndarray, encoder: np.ndarray, fusion: dict[str, float]) -> np.ndarray:

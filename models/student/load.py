@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sentence_transformers import SentenceTransformer
 
 from data.errors import FlipkdError
 from models.loading.weights import check_weights, wants_code
@@ -45,11 +44,6 @@ def load_student(folder: Path, *, trust_remote_code: bool = False) -> FlipkdStud
             ) from None
         raise FlipkdError(f"{folder}: the student cannot be loaded: {str(error).splitlines()[0]}") from error
     return student.to(own_device()).eval()
-
-
-def as_encoder(student: FlipkdStudent) -> SentenceTransformer:
-    """The student's encoder view as sentence-transformers takes it."""
-    return SentenceTransformer(modules=[student], device=str(next(student.parameters()).device))
 
 
 def score_pairs(

@@ -16,11 +16,14 @@ from pipeline.contract.section import Section
 from pipeline.stages.prepare.config import PairsFile, PrepareConfig, UtterancesFile, builds_pairs
 
 WIDTH = 100
-HEAD = """\
-flipkd config with every key. What stands here suits the default student; only prepare.inputs must be filled in,
-all else may be deleted. Check it with `flipkd status THIS_FILE`, run it with `flipkd run THIS_FILE`.
-"""
-EXAMPLE: Mapping[str, Any] = {"kind": "pairs", "path": "pairs.csv"}
+HEAD = (
+    "flipkd config with every key. What stands here suits the default student; only prepare.inputs must be filled "
+    "in, all else may be deleted. Check it with `flipkd status THIS_FILE`, run it with `flipkd run THIS_FILE`."
+)
+# An input, where the user names none.
+EXAMPLE: Mapping[str, Any] = {
+    "kind": "pairs", "path": "pairs.csv", "text_a": "text_a", "text_b": "text_b", "label": "label",
+}  # fmt: skip
 
 
 def full_config(preset: str, entries: Sequence[Mapping[str, Any]] = ()) -> str:
@@ -31,7 +34,7 @@ def full_config(preset: str, entries: Sequence[Mapping[str, Any]] = ()) -> str:
         entries: of `prepare.inputs`; an example where there are none.
     """
     config = Config.model_validate({"preset": preset, "prepare": {"inputs": list(entries) or [EXAMPLE]}})
-    lines = [*comment(HEAD.replace("\n", " "), ""), "", *section(config, "")]
+    lines = [*comment(HEAD, ""), "", *section(config, "")]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from data.errors import FlipkdError
 from data.locate import PACKAGE, user_path
 from pipeline.config.config import Config
-from pipeline.config.full import comment, full_config, scalar
+from pipeline.config.full import EXAMPLE, comment, full_config, scalar
 from pipeline.config.presets import PRESETS
 from pipeline.stages.distill.config import DistillConfig
 from pipeline.stages.filter.config import FilterConfig
@@ -18,7 +18,6 @@ from pipeline.stages.prepare.guess import guess_input
 from pipeline.stages.teach.config import TeachConfig
 
 PRESET = "small_student"  # suits the default student
-_EXAMPLE = {"kind": "pairs", "path": "pairs.csv", "text_a": "text_a", "text_b": "text_b", "label": "label"}
 _REMARKS = {
     "kind": "or utterances: with `text` and `id`, an intent or FAQ entry; then pairs are built",
     "path": "CSV, TSV, JSONL or Parquet, relative to this file",
@@ -74,7 +73,7 @@ def first_config(entries: Sequence[Mapping[str, Any]] = ()) -> str:
         f"For a student of some 100 M parameters, not for a larger one. Where this file does not, it sets {sets}."
     )
     preset = "\n".join(comment(fits, ""))
-    inputs = "\n".join(line for entry in entries or [_EXAMPLE] for line in _entry(entry))
+    inputs = "\n".join(line for entry in entries or [EXAMPLE] for line in _entry(entry))
     return f"""\
 # What a first run needs. Check it with `flipkd status THIS_FILE`, run it with `flipkd run THIS_FILE`.
 # `flipkd init --full all.yaml` writes every key, explained.

@@ -92,7 +92,6 @@ def test_the_encoders_metrics_are_the_evaluators(done: Path) -> None:
     from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
     from pipeline.stages.distill.artifact import distilled_student
-    from pipeline.stages.retrieve.run import as_encoder
 
     config = load_config(done / "faq.yaml")
     task = build_task(
@@ -105,7 +104,9 @@ def test_the_encoders_metrics_are_the_evaluators(done: Path) -> None:
     )
     told = json.loads((done / "retrieve/retrieval.json").read_text("utf-8"))
     assert (told["entries"], told["queries"], told["candidates"]) == (12, 24, 5)
-    student = as_encoder(distilled_student(artifact(config, "distill"), context(config)))
+    student = SentenceTransformer(
+        modules=[distilled_student(artifact(config, "distill"), context(config))], device="cpu"
+    )
     teacher = SentenceTransformer(str(artifact(config, "teach") / "teacher"), device="cpu")
     for name, model in (("encoder", student), ("teacher", teacher)):
         theirs = evaluator(model)

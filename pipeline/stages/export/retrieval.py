@@ -30,8 +30,7 @@ import polars as pl
 from data.errors import FlipkdError
 from models.runtime.precision import matrix_precision
 from models.student.flipkd_student import FlipkdStudent, fused
-from models.student.load import as_encoder, score_pairs
-from models.teacher.bi_encoder import embed
+from models.student.load import score_pairs
 from pipeline.evaluation.bootstrap import Numbers
 from pipeline.evaluation.decision import MEASURED, SCORES
 from pipeline.evaluation.retrieval import Order, QueryMetrics, Task, draw_queries, intervals, ranked, reranked
@@ -83,20 +82,22 @@ def measure_retrieval(
     runs.mkdir()
     found: dict[str, Any] = {}
     asked: dict[str, str] = {}
+    entries = entries_of(rows)
+    _write_texts(runs / "entries.jsonl", {str(entry_id): text for entry_id, text in entries.iter_rows()})
+    vectors = _vectors(student, entries["entry"].to_list(), "embedding the catalogue")
     for split in MEASURED:
-        searched = searched_in(rows, split, config.retrieval_queries, seed)
+        searched = searched_in(rows, entries, split, config.retrieval_queries, seed)
         if searched is None:
             log.warning("export: no query of %s has an entry that answers it, so retrieval is not measured", split)
             continue
         task = searched.task
         log.info("export: %d queries of %s to %d entries", len(task.queries), split, len(task.entries))
-        orders = _orders(student, fusion, searched, inputs["score"] / "embeddings.parquet", config)
+        orders = _orders(student, fusion, searched, vectors, inputs["score"] / "embeddings.parquet", config)
         found[split] = _measured(searched, orders, config, seed)
         for name, order in orders.items():
             write_run(runs / f"{split}-{name}.trec", task, order, name)
         write_judgements(runs / f"{split}.qrels", task)
         asked |= dict(zip(task.queries, searched.texts, strict=True))
-        _write_texts(runs / "entries.jsonl", dict(zip(task.entries, task.documents, strict=True)))
     _write_texts(runs / "queries.jsonl", asked)
     text = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False)
     (out / "retrieval.json").write_text(text + "\n", encoding="utf-8")
@@ -118,13 +119,17 @@ def queries_and_entries(scores: Path, sides: Mapping[str, str]) -> pl.DataFrame:
     return pl.concat(parts).collect()
 
 
-def searched_in(rows: pl.DataFrame, split: str, most: int, seed: int) -> Searched | None:
+def entries_of(rows: pl.DataFrame) -> pl.DataFrame:
+    """The catalogue, all entries of all splits: `entry_id` and `entry`, each once."""
+    return rows.select("entry_id", "entry").unique("entry_id").sort("entry_id")
+
+
+def searched_in(rows: pl.DataFrame, entries: pl.DataFrame, split: str, most: int, seed: int) -> Searched | None:
     """The queries of a split that an entry answers, against all entries; None where there are none.
 
     Args:
-        rows: from `queries_and_entries`. most: of queries, drawn by `seed`.
+        rows: from `queries_and_entries`. entries: from `entries_of`. most: of queries, drawn by `seed`.
     """
-    entries = rows.select("entry_id", "entry").unique("entry_id").sort("entry_id")
     number = {entry: place for place, entry in enumerate(entries["entry_id"].to_list())}
     asked = (
         rows.filter(pl.col("split") == split, pl.col("label") == 1)
@@ -147,15 +152,27 @@ def searched_in(rows: pl.DataFrame, split: str, most: int, seed: int) -> Searche
     return Searched(task, chosen["query"].to_list(), groups.to_series().to_list())
 
 
+def _vectors(student: FlipkdStudent, texts: list[str], title: str) -> Numbers:
+    with matrix_precision("fp32"), progress(title, len(texts), "texts") as advance:
+        return student.embed(texts, advance=advance).astype(np.float64)
+
+
 def _orders(
-    student: FlipkdStudent, fusion: dict[str, float], searched: Searched, embeddings: Path, config: ExportConfig
+    student: FlipkdStudent,
+    fusion: dict[str, float],
+    searched: Searched,
+    entries: Numbers,
+    embeddings: Path,
+    config: ExportConfig,
 ) -> dict[str, Order]:
+    """The four rankings.
+
+    Args:
+        entries: the student's vectors of the entries, (e, width).
+    """
     task = searched.task
     orders = {"teacher": ranked(_teacher_cosines(task, embeddings))}
-    texts = [*searched.texts, *task.documents]
-    with matrix_precision("fp32"), progress("ranking the catalogue", len(texts), "texts") as advance:
-        vectors = embed(as_encoder(student), texts, advance=advance).astype(np.float64)
-    orders["encoder"] = order = ranked(vectors[: len(searched.texts)] @ vectors[len(searched.texts) :].T)
+    orders["encoder"] = order = ranked(_vectors(student, searched.texts, "embedding the queries") @ entries.T)
     first = order[:, : config.candidates]
     pairs = [(query, task.documents[n]) for query, row in zip(searched.texts, first, strict=True) for n in row]
     with progress("reranking", len(pairs), "pairs") as advance:

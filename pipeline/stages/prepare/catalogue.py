@@ -25,10 +25,10 @@ _ROWS_PER_ENTRY = 3
 _QUERIES_PER_ENTRY = 3
 
 
-def entry_keys(config: PrepareConfig) -> dict[int, str]:
-    """By a file's place in `prepare.inputs`, the link (`key_a` or `key_b`) that its entries are."""
+def catalogue_sides(config: PrepareConfig) -> dict[int, str]:
+    """By a file's place in `prepare.inputs`, the side (`text_a` or `text_b`) that holds its entries."""
     return {
-        place: KEYS[file.catalogue]
+        place: file.catalogue
         for place, file in enumerate(config.inputs)
         if isinstance(file, PairsFile) and file.catalogue
     }
@@ -36,26 +36,27 @@ def entry_keys(config: PrepareConfig) -> dict[int, str]:
 
 def entry_columns(config: PrepareConfig) -> dict[str, str]:
     """By a file's name in `source`, the column of `pairs.parquet` that holds its entries."""
-    return {source_name(config.inputs[place]): f"text_{key[-1]}" for place, key in entry_keys(config).items()}
+    return {source_name(config.inputs[place]): side for place, side in catalogue_sides(config).items()}
 
 
-def without_entries(pairs: pl.DataFrame, keys: dict[int, str]) -> pl.DataFrame:
+def without_entries(pairs: pl.DataFrame, config: PrepareConfig) -> pl.DataFrame:
     """Pairs whose entries link nothing: their key is null.
 
     Args:
         pairs: with `file`, `key_a`, `key_b`.
     """
-    places = {key: [place for place, own in keys.items() if own == key] for key in KEYS.values()}
+    sides = catalogue_sides(config)
+    places = {side: [place for place, own in sides.items() if own == side] for side in set(sides.values())}
     return pairs.with_columns(
-        pl.when(~pl.col("file").is_in(places[key])).then(key).alias(key) for key in KEYS.values() if places[key]
+        pl.when(~pl.col("file").is_in(named)).then(KEYS[side]).alias(KEYS[side]) for side, named in places.items()
     )
 
 
-def _entry(keys: dict[int, str]) -> pl.Expr:
+def _entry(config: PrepareConfig) -> pl.Expr:
     """A pair's entry, a hash; null without a catalogue."""
     entry = pl.lit(None, pl.UInt64)
-    for place, key in keys.items():
-        entry = pl.when(pl.col("file") == place).then(key).otherwise(entry)
+    for place, side in catalogue_sides(config).items():
+        entry = pl.when(pl.col("file") == place).then(KEYS[side]).otherwise(entry)
     return entry
 
 
@@ -66,7 +67,7 @@ def entry_splits(pairs: pl.DataFrame, config: PrepareConfig, seed: int) -> pl.Se
         pairs: with `file`, `key_a`, `key_b`.
         seed: of the entries that are drawn, by a hash of each: an entry that comes later moves few of the others.
     """
-    entries = pairs.select(_entry(entry_keys(config)).alias("entry"))["entry"]
+    entries = pairs.select(_entry(config).alias("entry"))["entry"]
     known = entries.drop_nulls().unique().to_list()
     in_order = sorted(known, key=lambda entry: stable_number(seed, "entry", str(entry)))
     test = round(config.splitting.test * len(in_order))
@@ -102,13 +103,14 @@ def count_catalogues(config: PrepareConfig, pairs: pl.DataFrame) -> dict[str, An
         train has.
     """
     found: dict[str, Any] = {}
-    for place, key in entry_keys(config).items():
+    for place, side in catalogue_sides(config).items():
+        key, other = KEYS[side], KEYS["text_a" if side == "text_b" else "text_b"]
         rows = pairs.filter(pl.col("file") == place)
         trained = rows.filter(pl.col("split") == "train")[key].unique()
         by_split = {split: rows.filter(pl.col("split") == split)[key].unique() for split in SPLITS}
         found[source_name(config.inputs[place])] = {
-            "side": f"text_{key[-1]}",
-            "queries": rows["key_a" if key == "key_b" else "key_b"].n_unique(),
+            "side": side,
+            "queries": rows[other].n_unique(),
             "entries": rows[key].n_unique(),
             "splits": {
                 split: {"entries": len(own), "unseen_entries": int((~own.is_in(trained.implode())).sum())}

@@ -69,13 +69,12 @@ def check_given(gathered: Gathered, links: pl.DataFrame) -> int:
             count, policy,
         )  # fmt: skip
     elif count:
-        advice = catalogue_advice(gathered.config, gathered.pairs)
         raise FlipkdError(
             f"prepare: the given splits leak, {count} texts or groups stand in more than one:\n"
             + "\n".join(f"  {_leak_in_words(gathered, leak)}" for leak in found)
             + "\nTake them out of one side, or give no split and let prepare make it. (Ids of utterances that "
             "should stand in all splits: `prepare.splitting.by: text`. Official splits that leak: "
-            "`prepare.splitting.leaks`.)" + (f"\n{advice}" if advice else "")
+            f"`prepare.splitting.leaks`.){_catalogue_line(gathered)}"
         )
     chains, row = torn_chains(links)
     if row is not None:
@@ -169,8 +168,6 @@ def check_splits(gathered: Gathered, pairs: pl.DataFrame, rejects: pl.DataFrame)
         FlipkdError: a split lacks what later stages need; names the files and what became of their rows.
     """
     labelled = pairs["label"].is_not_null().any()
-    advice = catalogue_advice(gathered.config, gathered.pairs)
-    catalogue = f"\n{advice}" if advice else ""
     for split in SPLITS:
         part = pairs.filter(pl.col("split") == split)
         if part.is_empty():
@@ -184,7 +181,7 @@ def check_splits(gathered: Gathered, pairs: pl.DataFrame, rejects: pl.DataFrame)
             )
             raise FlipkdError(
                 f"prepare: no pair is in {split}, and {_WHY[split]} (pairs: {sizes}; "
-                f"{_came_from(gathered, rejects)}). {remedy}{catalogue}"
+                f"{_came_from(gathered, rejects)}). {remedy}{_catalogue_line(gathered)}"
             )
         if not labelled or (split == "train" and part["label"].is_null().all()):
             continue
@@ -193,8 +190,13 @@ def check_splits(gathered: Gathered, pairs: pl.DataFrame, rejects: pl.DataFrame)
                 raise FlipkdError(
                     f"prepare: {split} has no {word} pair among {part.height}, and {_WHY[split]} "
                     f"({_came_from(gathered, rejects)}). Give pairs with label {label}, more groups, or "
-                    f"(utterances) at least two ids with two texts each for every split{catalogue}"
+                    f"(utterances) at least two ids with two texts each for every split{_catalogue_line(gathered)}"
                 )
+
+
+def _catalogue_line(gathered: Gathered) -> str:
+    advice = catalogue_advice(gathered.config, gathered.pairs)
+    return f"\n{advice}" if advice else ""
 
 
 def _came_from(gathered: Gathered, rejects: pl.DataFrame) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from data.collect import Unusable, label_of, split_of
 from data.delimited import DELIMITERS, first_record
 from data.errors import FlipkdError
-from data.readers import file_format, header, read_rows
+from data.readers import file_format, header, listed, read_rows
 from data.records import Row
 from data.texts import BYTE_ORDER_MARK
 from pipeline.stages.prepare.catalogue import is_like_catalogue
@@ -31,7 +31,6 @@ _IDS = ("id", "faqid", "intent", "intentid", "category", "categoryid", "class", 
 _NAME = re.compile(r"[^\W\d][\w .:/()-]{0,39}")  # how the name of a column looks
 _WORDS_OF_NAME = 4
 _UNPARTED_CHARACTERS = 6
-_SHOWN_COLUMNS = 20
 
 
 def guess_input(name: str) -> dict[str, Any]:
@@ -97,8 +96,8 @@ def _roles(path: Path, columns: dict[str, list[Any]]) -> dict[str, Any]:
     if text and id:
         return {"kind": "utterances", "text": text, "id": id} | split
     raise FlipkdError(
-        f"{path.name}: its columns do not tell what they are: {_shown(columns)}. Texts seem to be in "
-        f"{_shown(texts)}, labels in {_shown(labels)}, ids that repeat in {_shown(ids)}. Run `flipkd init` "
+        f"{path.name}: its columns do not tell what they are: {listed(list(columns))}. Texts seem to be in "
+        f"{listed(texts)}, labels in {listed(labels)}, ids that repeat in {listed(ids)}. Run `flipkd init` "
         "without --input and name them by hand: for pairs `text_a`, `text_b` and `label` (0 or 1, or `label: "
         "null`), for utterances `text` and `id`"
     )
@@ -152,9 +151,3 @@ def _are_texts(values: Sequence[Any]) -> bool:
 
 def _is_unparted(value: str) -> bool:
     return not value.isascii() and len(value) >= _UNPARTED_CHARACTERS
-
-
-def _shown(names: Iterable[str]) -> str:
-    listed = list(names)
-    more = f" and {len(listed) - _SHOWN_COLUMNS} more" if len(listed) > _SHOWN_COLUMNS else ""
-    return ", ".join(map(repr, listed[:_SHOWN_COLUMNS])) + more or "none"

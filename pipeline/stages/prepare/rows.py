@@ -25,6 +25,7 @@ from data.readers import file_format, read_rows
 from data.records import Reject, Row, raw_json
 from data.schema import PAIRS, REJECTS, write_tables, writer
 from data.splits import LINKS, SPLIT, link_columns
+from pipeline.stages.prepare.catalogue import KEYS
 from pipeline.stages.prepare.config import PairsFile, PrepareConfig, UtterancesFile
 from pipeline.stages.prepare.inputs import InputRows, columns_of, input_path, source_name
 
@@ -143,7 +144,7 @@ def _chunks(
 
 def _known(frame: pl.DataFrame, place: int, seed: int, catalogue: str | None) -> pl.DataFrame:
     key_a, key_b, group = (frame[name].to_list() for name in ("key_a", "key_b", "group"))
-    links = link_columns(key_a, key_b, group, seed, entries=catalogue and f"key_{catalogue[-1]}")
+    links = link_columns(key_a, key_b, group, seed, entries=KEYS[catalogue] if catalogue else None)
     return frame.select(
         pl.lit(place, pl.Int32).alias("file"),
         "source_row",

@@ -28,9 +28,9 @@ from models.loading.names import find_model
 from pipeline.contract.stage import Context
 from pipeline.stages.prepare.catalogue import (
     catalogue_advice,
+    catalogue_sides,
     count_catalogues,
     entry_columns,
-    entry_keys,
     entry_splits,
     with_entry_splits,
     without_entries,
@@ -94,7 +94,7 @@ def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, fold
     by_id = config.splitting.by == "group"
     given = _links(gathered, gathered.pairs, gathered.utterances)
     leaks = check_given(gathered, given)
-    leaking = leaking_rows(given) if leaks and config.splitting.leaks == "drop" else np.zeros(given.height, bool)
+    leaking = leaking_rows(given) if leaks and config.splitting.leaks == "drop" else None
     pairs, utterances, refused = _resolved(config, gathered, leaking)
     rejects = pl.concat([gathered.rejects, refused])
     if pairs.height + utterances.height + rejects.height != gathered.rows_read:
@@ -139,8 +139,12 @@ def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, fold
     summary = summarise(config, everything, utterances, rejects, rows, double)
     summary |= count_changes(changes, summary["splits"]["train"])
     if leaks:
-        summary["leaks"] = {"texts_or_groups": leaks, "policy": config.splitting.leaks, "rows": int(leaking.sum())}
-    if entry_keys(config):
+        summary["leaks"] = {
+            "texts_or_groups": leaks,
+            "policy": config.splitting.leaks,
+            "rows": summary["rejected"].get(LEAK, 0),
+        }
+    if catalogue_sides(config):
         summary["catalogue"] = count_catalogues(config, pairs)
     summary["mean_characters"] = round(characters / (2 * everything.height), 1)
     _log(config, summary)
@@ -148,12 +152,12 @@ def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, fold
 
 
 def _resolved(
-    config: PrepareConfig, gathered: Gathered, leaking: np.ndarray
+    config: PrepareConfig, gathered: Gathered, leaking: np.ndarray | None
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Leaks, duplicates and contradictions decided.
 
     Args:
-        leaking: the rows that go because they leak; pairs, then utterances; bool.
+        leaking: the rows that go because they leak; pairs, then utterances; bool. None if none does.
 
     Returns:
         The pairs that are taken, with their `row` among the gathered ones; the utterances; the rows that are
@@ -162,12 +166,15 @@ def _resolved(
     decided: list[pl.DataFrame] = []
     start = 0
     for frame, key, verdict in ((gathered.pairs, "pair_id", "label"), (gathered.utterances, "key", "id")):
-        rows = frame.with_row_index("row")
-        leaks = pl.Series(leaking[start : start + frame.height])
+        staying = frame.with_row_index("row")
+        gone: list[pl.DataFrame] = []
+        if leaking is not None:
+            leaks = pl.Series(leaking[start : start + frame.height])
+            gone = [staying.filter(leaks).with_columns(reason=pl.lit(LEAK))]
+            staying = staying.filter(~leaks)
         start += frame.height
-        staying = resolve(rows.filter(~leaks), key=key, verdict=verdict, policy=config.contradictions)
-        gone = rows.filter(leaks).with_columns(reason=pl.lit(LEAK))
-        decided.append(pl.concat([staying, gone]).sort("row") if gone.height else staying)
+        verdicts = resolve(staying, key=key, verdict=verdict, policy=config.contradictions)
+        decided.append(pl.concat([verdicts, *gone]).sort("row") if gone else verdicts)
     refused = [frame.filter(pl.col("reason").is_not_null()).select(*REFUSED) for frame in decided]
     pairs, utterances = (frame.filter(pl.col("reason").is_null()) for frame in decided)
     return pairs, utterances, pl.concat(refused)
@@ -196,7 +203,7 @@ def _links(gathered: Gathered, pairs: pl.DataFrame, utterances: pl.DataFrame) ->
     nothing = pl.lit(None, pl.String).alias("stratum")
     return pl.concat(
         [
-            without_entries(pairs, entry_keys(gathered.config)).select(*LINKS, "split", nothing),
+            without_entries(pairs, gathered.config).select(*LINKS, "split", nothing),
             utterances.select(
                 *LINKS, pl.col("split").cast(SPLIT), nothing if by_id else pl.col("id").alias("stratum")
             ),

@@ -17,18 +17,17 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
-from sentence_transformers import SentenceTransformer
 
 from data.schema import RETRIEVAL, write_table
 from models.runtime.precision import matrix_precision
-from models.student.load import as_encoder
 from models.teacher.bi_encoder import embed
 from pipeline.contract.stage import Context
 from pipeline.evaluation.bootstrap import Numbers
@@ -107,7 +106,10 @@ def rows(task: Task, orders: Mapping[str, Order]) -> pl.DataFrame:
 
 
 def _by_teacher(task: Task, teach: Path) -> Order:
-    cosines = sum(share * _cosines(teacher, task, "questions: teacher") for teacher, share in teachers_of(teach))
+    cosines = sum(
+        share * _cosines(partial(embed, teacher), task, "questions: teacher")
+        for teacher, share in teachers_of(teach)
+    )
     return ranked(entry_scores(np.asarray(cosines), task.starts))
 
 
@@ -116,12 +118,12 @@ def _by_student(
 ) -> dict[str, Order]:
     new = untrained(read_adapter(inputs["distill"]), context.seed)
     student = distilled_student(inputs["distill"], context, weights=new)
-    cosines = _cosines(as_encoder(student), task, "questions: untrained encoder")
+    cosines = _cosines(student.embed, task, "questions: untrained encoder")
     orders = {"encoder_untrained": ranked(entry_scores(cosines, task.starts))}
     del student
     fusion = read_metrics(inputs["measure"])["fusion"]
     student = distilled_student(inputs["distill"], context, {"fusion": fusion})
-    cosines = _cosines(as_encoder(student), task, "questions: encoder")
+    cosines = _cosines(student.embed, task, "questions: encoder")
     orders["encoder"] = order = ranked(entry_scores(cosines, task.starts))
     nearest = nearest_documents(cosines, task.starts, order[:, : config.candidates])
     pairs = [(query, task.documents[n]) for query, found in zip(task.queries, nearest, strict=True) for n in found]
@@ -130,9 +132,13 @@ def _by_student(
     return orders | {name: reranked(order, found[name].reshape(nearest.shape)) for name in ("decoder", "fused")}
 
 
-def _cosines(model: SentenceTransformer, task: Task, title: str) -> Numbers:
-    """(queries, documents), each text embedded once."""
+def _cosines(encode: Callable[..., np.ndarray], task: Task, title: str) -> Numbers:
+    """(queries, documents), each text embedded once.
+
+    Args:
+        encode: texts, and `advance` by keyword, to unit vectors.
+    """
     texts: Sequence[str] = [*task.queries, *task.documents]
     with progress(title, len(texts), "texts") as advance:
-        vectors = embed(model, texts, advance=advance).astype(np.float64)
+        vectors = encode(texts, advance=advance).astype(np.float64)
     return vectors[: len(task.queries)] @ vectors[len(task.queries) :].T

@@ -11,12 +11,12 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from safetensors.numpy import load_file
+from sentence_transformers import SentenceTransformer
 from tokenizers.processors import TemplateProcessing
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from models.student.flipkd_student import FlipkdStudent, PairPrompt, add_lora, answer_logits, fused, pool
-from models.student.load import as_encoder
 from models.student.student import load_base
 from tests.models.student.test_student import PAIRS, SPEC
 from tests.tiny import tiny_student
@@ -194,7 +194,9 @@ def test_with_a_decision_the_fused_score_decides(base: Path) -> None:
 
 
 def test_vectors_are_those_of_sentence_transformers(student: Any) -> None:
-    expected = as_encoder(student).encode([*QUERIES, *ENTRIES], normalize_embeddings=True)
+    expected = SentenceTransformer(modules=[student], device="cpu").encode(
+        [*QUERIES, *ENTRIES], normalize_embeddings=True
+    )
     np.testing.assert_allclose(student.embed([*QUERIES, *ENTRIES], batch_size=3), expected, atol=1e-6)
 
 

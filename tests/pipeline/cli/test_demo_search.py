@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import polars as pl
-from rich.console import Console
 
 from pipeline.cli.demo_search import questions, show_search
+from tests.terminal import terminal
 
 
 def utterances(folder: Path) -> Path:
@@ -27,7 +26,7 @@ def test_they_are_of_test_and_of_different_entries(tmp_path: Path) -> None:
 def test_their_answers_are_shown(tmp_path: Path, tiny_run: Path) -> None:
     export = next((tiny_run / "store/artifacts/export").glob("*/student")).parent
     utterances(tmp_path)
-    console = Console(width=80, record=True, file=io.StringIO())
+    console = terminal()
     show_search(console, tmp_path, export)
     shown = console.export_text()
     assert [line for line in shown.splitlines() if line.endswith(" please")] == questions(

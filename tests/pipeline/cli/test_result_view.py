@@ -9,7 +9,7 @@ import pytest
 from pipeline.cli.result_view import examples_table, headline_table, readable_path, show_result
 from pipeline.evaluation.headline import read_metrics
 from pipeline.store.store import Store
-from tests.terminal import cells, shown
+from tests.terminal import cells, shown, terminal
 
 
 @pytest.fixture(scope="session")
@@ -33,12 +33,8 @@ def test_examples_and_their_scores_fit_80_columns(export: Path) -> None:
 
 
 def test_a_run_that_ends_early_shows_what_there_is(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import io
-
-    from rich.console import Console
-
     folder = next((tiny_run / "store/artifacts/filter").glob("*/manifest.json")).parent
-    console = Console(width=200, record=True, file=io.StringIO())
+    console = terminal(200)
     show_result(console, Store(tiny_run / "store"), {"filter": {"key": folder.name}})
     text = console.export_text()
     assert "filtered scores" in text

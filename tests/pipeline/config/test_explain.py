@@ -8,22 +8,7 @@ import pytest
 
 from data.errors import FlipkdError
 from pipeline.comparison.config import load_comparison
-from pipeline.config.load import load_config
-
-GOOD = "prepare: {inputs: [{kind: pairs, path: pairs.csv}]}\n"
-
-
-def write(folder: Path, text: str) -> Path:
-    path = folder / "config.yaml"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def message(path: Path) -> str:
-    with pytest.raises(FlipkdError) as caught:
-        load_config(path)
-    return str(caught.value)
-
+from tests.pipeline.config.test_load import GOOD, message, write
 
 # Each: what is written, and how the line begins that the user reads.
 WRONG = [

@@ -8,14 +8,7 @@ import pytest
 
 from pipeline.config.load import load_config
 from pipeline.config.location import store_of
-
-GOOD = "prepare: {inputs: [{kind: pairs, path: pairs.csv}]}\n"
-
-
-def write(folder: Path, text: str) -> Path:
-    path = folder / "config.yaml"
-    path.write_text(text, encoding="utf-8")
-    return path
+from tests.pipeline.config.test_load import GOOD, write
 
 
 def test_input_paths_are_taken_from_the_configs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from data.errors import FlipkdError
 from pipeline.cli.lineage_view import lineage_tree, used_by_line
@@ -16,12 +14,7 @@ from pipeline.housekeeping.lineage import find_artifact, lineage
 from pipeline.store.manifest import MANIFEST
 from pipeline.store.store import Store
 from tests.stores import MODEL, promote, put, put_chain
-
-
-def shown(told: dict) -> str:
-    out = io.StringIO()
-    Console(width=200, file=out).print(lineage_tree(told))
-    return out.getvalue()
+from tests.terminal import shown
 
 
 def test_back_to_the_files_and_the_model(tmp_path: Path):
@@ -34,7 +27,7 @@ def test_back_to_the_files_and_the_model(tmp_path: Path):
     assert told["artifacts"][names["distill"]]["inputs"]["model"] == MODEL
     assert told["artifacts"][names["prepare"]]["inputs"] == {"file 0": f"a.csv sha256:{'f' * 64}"}
     assert json.loads(json.dumps(told)) == told
-    text = shown(told)
+    text = shown(lineage_tree(told), 200)
     assert text.startswith(names["export"])
     assert f"file 0 a.csv sha256:{'f' * 64}" in text
     assert f"model {MODEL}" in text
@@ -97,5 +90,5 @@ def test_what_is_gone_or_damaged_is_told_as_that(tmp_path: Path):
     told = lineage(store, chain["score"])
     states = {name.split("/")[0]: entry["state"] for name, entry in told["artifacts"].items()}
     assert states == {"score": "there", "prepare": "missing", "teach": "unreadable"}
-    assert "not in the store" in shown(told)
-    assert "cannot be read: flipkd verify" in shown(told)
+    assert "not in the store" in shown(lineage_tree(told), 200)
+    assert "cannot be read: flipkd verify" in shown(lineage_tree(told), 200)

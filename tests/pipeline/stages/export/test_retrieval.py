@@ -14,7 +14,7 @@ import pytest
 import pytrec_eval
 
 from models.student.load import load_student, score_pairs
-from pipeline.stages.export.retrieval import METRICS, queries_and_entries, searched_in
+from pipeline.stages.export.retrieval import METRICS, entries_of, queries_and_entries, searched_in
 from tests.tiny import tiny_config, tiny_faq
 
 TREC = {
@@ -143,14 +143,14 @@ def test_a_query_without_a_right_entry_is_not_asked_and_queries_are_drawn_by_see
             "group": [None, None, None, "g", None, "g"],
         }
     )
-    searched = searched_in(rows, "test", 10, 1)
+    searched = searched_in(rows, entries_of(rows), "test", 10, 1)
     assert searched is not None
     assert searched.texts == ["a", "c"]
     assert searched.groups == ["query 0", "g"]
     assert searched.task.entries == ["1", "3"]
     assert searched.task.relevant == [[0, 1], [1]]
-    assert searched_in(rows, "train", 10, 1) is None
-    drawn = searched_in(rows, "test", 1, 1)
+    assert searched_in(rows, entries_of(rows), "train", 10, 1) is None
+    drawn = searched_in(rows, entries_of(rows), "test", 1, 1)
     assert drawn is not None
     assert (len(drawn.texts), drawn.task.there) == (1, 2)
 
