@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pipeline.runner.execute import describe_files
 from pipeline.runner.runs import PlannedStep, RunRecord
@@ -27,6 +28,14 @@ def key_of(name: str) -> str:
 
 def iso(time: float) -> str:
     return datetime.fromtimestamp(time, UTC).isoformat(timespec="seconds")
+
+
+def write_manifest(folder: Path, stage: str, config: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+    """Make a folder an artifact that other stages can read."""
+    nothing: dict[str, Any] = {"inputs": {}, "files": {}, "packages": {}, "machine": {}}
+    about = {"stage": stage, "stage_version": 2, "key": "k", "seed": 5, "started": "", "duration_seconds": 0.0}
+    manifest = Manifest.model_validate(nothing | about | {"config": config, "summary": summary})
+    (folder / "manifest.json").write_text(sealed(manifest), "utf-8")
 
 
 def put(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from data.schema import PAIRS, SCORES, write_table
+from data.schema import PAIRS, SCORES, UTTERANCES, write_table
 from pipeline.contract.stage import Context
 from pipeline.stages.teach.config import TeachConfig
 from pipeline.store.store import Store
+from tests.stores import write_manifest
 from tests.tiny import WORDS
 
 
@@ -22,15 +23,22 @@ def context(folder: Path, seed: int = 7) -> Context:
     return Context(seed, folder / "final", folder / "work", Store(folder / "store"))
 
 
-def write_pairs(folder: Path, rows: Iterable[dict[str, Any]]) -> Path:
-    """`pairs.parquet` from rows of `text_a`, `text_b`, `label`, `split` and optionally `group`."""
+def write_pairs(folder: Path, rows: Iterable[dict[str, Any]], summary: Mapping[str, Any] | None = None) -> Path:
+    """`pairs.parquet` from rows of `text_a`, `text_b`, `label`, `split` and optionally `group` and `source`."""
     folder.mkdir(parents=True, exist_ok=True)
     filled = [
         {"pair_id": f"p{n}", "source": "made", "source_row": n + 1, "group": None, **row}
         for n, row in enumerate(rows)
     ]
     write_table(pa.Table.from_pylist(filled, schema=PAIRS), folder / "pairs.parquet", PAIRS)
+    write_manifest(folder, "prepare", {}, summary or {})
     return folder
+
+
+def write_utterances(folder: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """`utterances.parquet` from rows of `text`, `id`, `split`."""
+    filled = [{"source": "made", "source_row": n + 1, **row} for n, row in enumerate(rows)]
+    write_table(pa.Table.from_pylist(filled, schema=UTTERANCES), folder / "utterances.parquet", UTTERANCES)
 
 
 def word_pairs(count: int, seed: int = 0) -> list[dict[str, Any]]:

@@ -44,18 +44,31 @@ def unscreened(same: Tensor) -> Tensor:
     return ~same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)
 
 
-def known_together(first: Sequence[int], second: Sequence[int], targets: Sequence[int]) -> Tensor:
+def known_together(
+    first: Sequence[int], second: Sequence[int], targets: Sequence[int], matches: np.ndarray | None = None
+) -> Tensor:
     """Which texts a_i and b_j of a batch are equal, or equal to each other's partners in a positive pair.
 
     Args:
         first: ids (0 and up) of the texts a_i. second: of the texts b_j. targets: 1 if (a_i, b_i) is a match.
+        matches: further matches, from `couples`, sorted.
 
     Returns:
-        (n, n), bool: True where a_i is b_j, or where a match of the batch holds both.
+        (n, n), bool: True where a_i is b_j, or where a match of the batch, or one of `matches`, holds both.
     """
     a, b = np.asarray(first, np.int64), np.asarray(second, np.int64)
-    # A couple of texts as one number, whichever comes first.
-    base = max(a.max(initial=0), b.max(initial=0)) + 1
-    couples = np.minimum.outer(a, b) * base + np.maximum.outer(a, b)
-    matches = couples.diagonal()[np.asarray(targets) == 1]
-    return torch.from_numpy(np.equal.outer(a, b) | np.isin(couples, matches))
+    named = couples(a[:, None], b[None])
+    known = np.equal.outer(a, b) | np.isin(named, named.diagonal()[np.asarray(targets) == 1])
+    if matches is not None and len(matches):
+        place = np.searchsorted(matches, named).clip(max=len(matches) - 1)
+        known |= matches[place] == named
+    return torch.from_numpy(known)
+
+
+def couples(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Couples of texts as one number each, whichever comes first.
+
+    Args:
+        a, b: ids, from 0 to 2^31, int64, of shapes that fit each other.
+    """
+    return (np.minimum(a, b) << 32) + np.maximum(a, b)

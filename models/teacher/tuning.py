@@ -1,4 +1,4 @@
-"""Fine-tune a teacher on labelled pairs with sentence-transformers' own trainer."""
+"""Fine-tune a teacher with sentence-transformers' own trainer."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ import math
 import pickle
 import time
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
 from safetensors import SafetensorError, safe_open
 from sentence_transformers import (
     SentenceTransformer,
@@ -33,21 +31,10 @@ from data.errors import FlipkdError
 from models.runtime.precision import matrix_precision, resolved_precision
 from models.runtime.quiet import quiet
 from models.teacher.bi_encoder import pair_scores
-from models.teacher.tuning_batches import LengthGroupedBatchSampler, distinct_batches
+from models.teacher.training_sets import LabelledPairs, TrainingSets
 
 log = logging.getLogger("flipkd.teach")
-# These take positives alone: the other texts of the batch are their negatives, so no text may stand there twice.
-POSITIVES_ONLY = frozenset({"MultipleNegativesRankingLoss", "MultipleNegativesSymmetricRankingLoss"})
 METRIC = "auroc"
-
-
-class LabelledPairs(NamedTuple):
-    """n pairs of texts with labels 0 and 1, and the group (FAQ id, question) that each belongs to, if any."""
-
-    text_a: Sequence[str]
-    text_b: Sequence[str]
-    label: Sequence[int]
-    group: Sequence[str | None]
 
 
 @dataclass(frozen=True)
@@ -67,11 +54,6 @@ class Tuned:
     evaluations: list[dict[str, float]]
     resumed_from: int
     matrix_precision: str
-
-
-def step_count(pairs: int, batch_size: int, epochs: float) -> int:
-    """Optimiser steps of a run."""
-    return max(1, math.ceil(epochs * math.ceil(pairs / batch_size)))
 
 
 def last_checkpoint(folder: Path) -> tuple[Path, int] | None:
@@ -108,16 +90,14 @@ def _is_whole(file: Path) -> bool:
 
 def tune(
     teacher: SentenceTransformer,
-    train: LabelledPairs,
+    sets: TrainingSets,
     dev: LabelledPairs,
     *,
-    loss: str,
-    epochs: float,
-    batch_size: int,
     learning_rate: float,
     warmup_ratio: float,
     weight_decay: float,
     evaluations: int,
+    patience: int | None = None,
     checkpoint_minutes: float = 5.0,
     seed: int,
     folder: Path,
@@ -126,11 +106,11 @@ def tune(
     """Tune a teacher in place, going on from the newest checkpoint in `folder` if there is one.
 
     Args:
-        train: positives alone are used by the losses in `POSITIVES_ONLY`.
+        sets: what is learnt from.
         dev: holds both labels; AUROC on it picks the best checkpoint.
-        loss: a class of `sentence_transformers.losses`.
         warmup_ratio: share of the steps, in [0, 1].
         evaluations: how often dev is measured, evenly spread, the last time at the end; each makes a checkpoint.
+        patience: stop after so many evaluations in a row without a gain; None for never.
         checkpoint_minutes: time between further checkpoints, to go on from after a crash.
         folder: for checkpoints; nothing is written elsewhere.
         advance: called as `advance(steps, note)`.
@@ -138,13 +118,7 @@ def tune(
     Raises:
         FlipkdError: the scores became NaN.
     """
-    rows = training_rows(train, loss)
-    dataset = rows.remove_columns("group" if loss not in POSITIVES_ONLY else ["group", "label"])
-    # The trainer saves its arguments with each checkpoint, so the sampler must be picklable.
-    distinct = partial(distinct_batches, groups=list(rows["group"]))
-    sampler = distinct if loss in POSITIVES_ONLY else LengthGroupedBatchSampler
-    devices = max(1, torch.cuda.device_count())
-    total = step_count(len(dataset), math.ceil(batch_size / devices) * devices, epochs)
+    total = sets.steps
     checkpoint, resumed_from = last_checkpoint(folder) or (None, 0)
     on_cpu = not torch.cuda.is_available()
     set_seed(seed)
@@ -152,13 +126,14 @@ def tune(
     with quiet(), matrix_precision(resolved_precision("auto", folder / "matrix_precision")) as precision:
         arguments = SentenceTransformerTrainingArguments(
             output_dir=str(folder),
-            num_train_epochs=epochs,
-            per_device_train_batch_size=math.ceil(batch_size / devices),
+            num_train_epochs=sets.epochs,
+            per_device_train_batch_size=sets.batch_size // max(1, torch.cuda.device_count()),
             learning_rate=learning_rate,
             warmup_steps=math.ceil(warmup_ratio * total),
             weight_decay=weight_decay,
             bf16=not on_cpu and torch.cuda.is_bf16_supported(),
-            batch_sampler=sampler,
+            batch_sampler=sets.sampler,
+            prompts=teacher.prompts.get(teacher.default_prompt_name or "") or None,  # as in scoring
             # The callback asks for the evaluations; the trainer's own schedule only adds the last one.
             eval_strategy="steps",
             eval_steps=total,
@@ -176,10 +151,11 @@ def tune(
         trainer = Trainer(
             model=teacher,
             args=arguments,
-            train_dataset=dataset,
-            loss=getattr(losses, loss)(teacher),
+            **_rows_and_losses(teacher, sets),
             evaluator=DevAuroc(dev),
-            callbacks=[EvaluationSchedule(total, min(evaluations, total), 60 * checkpoint_minutes, advance)],
+            callbacks=[
+                EvaluationSchedule(total, min(evaluations, total), patience, 60 * checkpoint_minutes, advance)
+            ],
         )
         trainer.remove_callback(PrinterCallback)
         try:
@@ -193,7 +169,8 @@ def tune(
     step = trainer.state.best_global_step
     best = folder / f"checkpoint-{step}"
     if not step or not best.is_dir():
-        raise FlipkdError(f"teach: {loss} left no checkpoint after {trainer.state.global_step} steps; run again")
+        used = " and ".join(sets.losses.values())
+        raise FlipkdError(f"teach: {used} left no checkpoint after {trainer.state.global_step} steps; run again")
     return Tuned(
         folder=best,
         step=step,
@@ -207,10 +184,13 @@ def tune(
     )
 
 
-def training_rows(train: LabelledPairs, loss: str) -> Dataset:
-    """The rows that a loss learns from: all, or the positives."""
-    rows = Dataset.from_dict(train._asdict())
-    return rows.select(np.flatnonzero(np.asarray(train.label) == 1)) if loss in POSITIVES_ONLY else rows
+def _rows_and_losses(teacher: SentenceTransformer, sets: TrainingSets) -> dict[str, Any]:
+    """As the trainer takes them: by name only where there are two."""
+    made = {name: getattr(losses, loss)(teacher) for name, loss in sets.losses.items()}
+    if len(made) == 1:
+        (name,) = made
+        return {"train_dataset": sets.rows[name], "loss": made[name]}
+    return {"train_dataset": sets.rows, "loss": made}
 
 
 class Trainer(SentenceTransformerTrainer):
@@ -241,9 +221,16 @@ class DevAuroc(SentenceEvaluator):
 
 
 class EvaluationSchedule(TrainerCallback):
-    """Asks for `evaluations` evaluations, each with a checkpoint, and for checkpoints by the clock."""
+    """Asks for `evaluations` evaluations, each with a checkpoint, and for checkpoints by the clock.
 
-    def __init__(self, total: int, evaluations: int, seconds: float, advance: Callable[..., None]) -> None:
+    With `patience` it also ends the training. transformers' own callback counts from zero after a crash; this one
+    counts in the log, which the checkpoints hold.
+    """
+
+    def __init__(
+        self, total: int, evaluations: int, patience: int | None, seconds: float, advance: Callable[..., None]
+    ) -> None:
+        self.patience = patience
         self.due = {round(total * number / evaluations) for number in range(1, evaluations + 1)}
         self.seconds = seconds
         self.saved = time.monotonic()
@@ -252,10 +239,19 @@ class EvaluationSchedule(TrainerCallback):
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self.advance(1, self.note)
+        self._stop_without_gain(state, control)  # also after a crash that came when it had been stopped
         if state.global_step in self.due:
             control.should_evaluate = control.should_save = True
         elif time.monotonic() - self.saved > self.seconds:
             control.should_save = True
+
+    def on_evaluate(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._stop_without_gain(state, control)
+
+    def _stop_without_gain(self, state: TrainerState, control: TrainerControl) -> None:
+        measured = [entry[f"eval_{METRIC}"] for entry in state.log_history if f"eval_{METRIC}" in entry]
+        if self.patience and measured and len(measured) - 1 - int(np.argmax(measured)) >= self.patience:
+            control.should_training_stop = True
 
     def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self.saved = time.monotonic()

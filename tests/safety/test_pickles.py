@@ -18,7 +18,8 @@ from models.loading.names import find_model
 from models.loading.weights import PICKLES
 from models.student.student import load_base
 from models.teacher.bi_encoder import load_teacher, pair_scores
-from models.teacher.tuning import LabelledPairs, last_checkpoint, tune
+from models.teacher.training_sets import LabelledPairs, training_sets
+from models.teacher.tuning import last_checkpoint, tune
 from pipeline.stages.score.shards import read_shard
 from tests.safety import audit
 from tests.safety.conftest import Watched
@@ -86,9 +87,6 @@ def test_our_code_has_no_reader_of_pickles() -> None:
 
 
 SETTINGS: dict[str, Any] = {
-    "loss": "CoSENTLoss",
-    "epochs": 1,
-    "batch_size": 8,
     "learning_rate": 1e-3,
     "warmup_ratio": 0.0,
     "weight_decay": 0.0,
@@ -99,6 +97,7 @@ ROWS = word_pairs(24, 1)
 PAIRS = LabelledPairs(
     [row["text_a"] for row in ROWS], [row["text_b"] for row in ROWS], [row["label"] for row in ROWS], [None] * 24
 )
+SETS = training_sets(PAIRS, None, loss="CoSENTLoss", batch_size=8, epochs=1, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +110,7 @@ def stopped(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tune(load_teacher(teacher), PAIRS, PAIRS, advance=stop, folder=folder, **SETTINGS)
+        tune(load_teacher(teacher), SETS, PAIRS, advance=stop, folder=folder, **SETTINGS)
     return folder
 
 
@@ -127,7 +126,7 @@ def test_a_checkpoint_of_the_teacher_cannot_run_code_on_resume(
     assert (found[0] / name).is_file()
     torch.save({"state": Trap(tmp_path / "sprung")}, found[0] / name)
     with pytest.raises(FlipkdError, match="nothing in them was run"):
-        tune(load_teacher(teacher), PAIRS, PAIRS, advance=lambda *_: None, folder=folder, **SETTINGS)
+        tune(load_teacher(teacher), SETS, PAIRS, advance=lambda *_: None, folder=folder, **SETTINGS)
     assert not (tmp_path / "sprung").exists()
 
 

@@ -104,6 +104,18 @@ class Prompt(Section):
         return self
 
 
+class PairBudget(Section):
+    """How many of the kept pairs the student sees. The teacher, and texts alone, are cheap and need no limit."""
+
+    short_for = "count"
+
+    count: Annotated[int, Field(ge=2)] = Field(description="Pairs of one pass.")
+    drawn: Literal["each_epoch", "once"] = Field(
+        default="each_epoch",
+        description="`each_epoch`: every pass sees other pairs, until all were seen; `once`: the same ones again.",
+    )
+
+
 class DistillConfig(Section):
     """The student: a decoder-only LM with LoRA, trained on the kept pairs."""
 
@@ -129,6 +141,12 @@ class DistillConfig(Section):
         default="margin", description="flip's contrastive term; `margin` is L_mcl, the others are the baselines'."
     )
     weights: Weights = Weights()
+    known_matches: Literal["batch", "train"] = Field(
+        default="batch",
+        description="Which labelled matches are never in-batch negatives: those that are pairs of the `batch`, or "
+        "all of `train`.",
+        json_schema_extra=in_key_if_set(),
+    )
     balance: Literal["none", "scale"] = Field(
         default="none",
         description="`scale`: each term is divided by its own mean over the last 50 steps before it is weighed.",
@@ -169,6 +187,12 @@ class DistillConfig(Section):
         json_schema_extra=not_in_key(),
     )
     epochs: float = Field(default=3.0, gt=0, le=100, description="Passes over the kept pairs.")
+    pairs: PairBudget | None = Field(
+        default=None,
+        description="A budget: a pass takes so many of the kept pairs, by chance. All by default. What is never "
+        "drawn costs the student nothing, and the teacher learns from it all the same.",
+        json_schema_extra=in_key_if_set(),
+    )
     batch_pairs: Annotated[int, Field(ge=2)] = Field(default=16, description="Pairs per step: two prompts each.")
     batch_tokens: Annotated[int, Field(ge=16)] | None = Field(
         default=None,

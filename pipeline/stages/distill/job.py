@@ -23,7 +23,7 @@ from pipeline.stages.distill.config import DistillConfig
 from pipeline.stages.distill.loop import State, Training, train
 from pipeline.stages.distill.objective import answer_share, weights
 from pipeline.stages.distill.pair_data import PairData, read_pairs
-from pipeline.stages.distill.schedule import steps
+from pipeline.stages.distill.schedule import pool_size, steps
 from pipeline.stages.distill.stage import VERSION
 from pipeline.stages.distill.text_passes import text_passes_path
 from pipeline.stages.distill.warm_up import encoder_auroc, warm_up
@@ -75,6 +75,9 @@ def train_job(job: Job, write: bool = True) -> dict[str, Any]:
         calibrated=answer_share(config) > 0,
         # A baseline never reads texts alone.
         all_texts=config.texts == "train" and config.objective == "flip",
+        known_matches=config.known_matches == "train",
+        limit=pool_size(config),
+        seed=job.seed,
     )
     steps(data, config, config.processes, job.seed)  # before hours of work: too few batches are an error
     with matrix_precision(config.precision) as precision:

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from data.errors import FlipkdError
-from models.objectives.screen import known_together
+from models.objectives.screen import couples, known_together
 from models.student.flipkd_student import PairPrompt
 from models.student.frozen import unpaired_texts
 from pipeline.evaluation.metrics import calibrate, fit_calibration
+
+TEXT_IDS = ("text_a_id", "text_b_id")
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class PairData:
         vectors: the teacher's unit vectors of the same texts, (texts, dimension), float32.
         probabilities: the teacher's probability that a pair matches, (n,), float32; None where nobody asks.
         prompt_overhead: tokens of a pair's prompt besides its two texts.
+        matches: all matches of train as `models.objectives.screen.couples` of rows of `texts`, sorted; None where
+            those of a batch alone are to count.
     """
 
     first: np.ndarray
@@ -38,6 +42,7 @@ class PairData:
     vectors: np.ndarray
     probabilities: np.ndarray | None = None
     prompt_overhead: int = 0
+    matches: np.ndarray | None = None
 
     @cached_property
     def begins(self) -> np.ndarray:
@@ -67,24 +72,39 @@ class PairData:
 
     def same(self, rows: np.ndarray) -> Tensor:
         """Texts of some pairs that are known to belong together, (n, n), bool."""
-        return known_together(self.first[rows].tolist(), self.second[rows].tolist(), self.targets[rows].tolist())
+        first, second, targets = (part[rows].tolist() for part in (self.first, self.second, self.targets))
+        return known_together(first, second, targets, self.matches)
 
 
 def read_pairs(
-    filtered: Path, embeddings: Path, prompt: PairPrompt, *, calibrated: bool = False, all_texts: bool = False
+    filtered: Path,
+    embeddings: Path,
+    prompt: PairPrompt,
+    *,
+    calibrated: bool = False,
+    all_texts: bool = False,
+    known_matches: bool = False,
+    limit: int | None = None,
+    seed: int = 0,
 ) -> tuple[PairData, PairData]:
     """The kept pairs of train, and the labelled pairs of dev (all of them: the filter never touches a measure).
 
     Args:
         calibrated: train's pairs get the teacher's probabilities, for soft targets.
         all_texts: train's data hold the texts of its other pairs too.
+        known_matches: train's data say of all matches of train that they are.
+        limit: take so many of the kept pairs, by chance, in the file's order. seed: decides which.
 
     Raises:
         FlipkdError: train has no kept pair, or dev not both labels.
     """
-    columns = ["split", "label", "target", "kept", "text_a_id", "text_b_id"]
+    columns = ["split", "label", "target", "kept", *TEXT_IDS]
     rows = pl.read_parquet(filtered, columns=[*columns, "teacher_score"] if calibrated else columns)
-    train = rows.filter((pl.col("split") == "train") & pl.col("kept"))
+    every = rows.filter((pl.col("split") == "train") & pl.col("kept"))
+    drawn = np.arange(every.height)
+    if limit is not None and limit < every.height:
+        drawn = np.sort(np.random.default_rng(seed).permutation(every.height)[:limit])
+    train = every[drawn]
     dev = rows.filter((pl.col("split") == "dev") & pl.col("label").is_not_null())
     if train.height < 2:
         raise FlipkdError(
@@ -94,10 +114,24 @@ def read_pairs(
         raise FlipkdError(
             f"{filtered}: dev needs pairs of both labels to choose the best adapter; add labelled dev pairs"
         )
-    data = pair_data(train, "target", embeddings, prompt, rows.filter(split="train") if all_texts else None)
+    everything = rows.filter(split="train")
+    data = pair_data(train, "target", embeddings, prompt, everything if all_texts else None)
     if calibrated:
-        data = replace(data, probabilities=_probabilities(rows.filter(split="train"), dev))
+        data = replace(data, probabilities=_probabilities(everything, dev)[drawn])
+    if known_matches:
+        data = replace(data, matches=_matches(everything, text_ids(everything if all_texts else train)))
     return data, pair_data(dev, "label", embeddings, prompt)
+
+
+def _matches(train: pl.DataFrame, ids: pl.Series) -> np.ndarray:
+    """The labelled matches among some texts, kept or not, as `couples` of the texts' places, sorted."""
+    found = train.filter(pl.col("label") == 1, *(pl.col(name).is_in(ids.implode()) for name in TEXT_IDS))
+    return np.unique(couples(*(ids.search_sorted(found[name]).to_numpy().astype(np.int64) for name in TEXT_IDS)))
+
+
+def text_ids(rows: pl.DataFrame) -> pl.Series:
+    """The texts of some pairs, each once, sorted: the places of `PairData.texts`."""
+    return pl.concat([rows[name] for name in TEXT_IDS]).unique().sort()
 
 
 def _probabilities(train: pl.DataFrame, dev: pl.DataFrame) -> np.ndarray:
@@ -118,7 +152,7 @@ def pair_data(
 ) -> PairData:
     """Some pairs, with their texts, or those of more pairs, `texts_of`."""
     named = rows if texts_of is None else texts_of
-    used = pl.concat([named["text_a_id"], named["text_b_id"]]).unique().sort()
+    used = text_ids(named)
     table = pl.scan_parquet(embeddings).filter(pl.col("text_id").is_in(used.implode())).sort("text_id").collect()
     if table.height != len(used):
         raise FlipkdError(f"{embeddings}: holds {table.height} of the {len(used)} texts that the pairs name")

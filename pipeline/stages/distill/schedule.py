@@ -97,10 +97,35 @@ def _passes(
 def _batches(data: PairData, config: DistillConfig, kind: str, seed: int, epoch: int) -> list[np.ndarray]:
     if kind == "texts":
         return length_batches([len(text) for text in data.texts], config.batch_texts, seed, epoch)
+    rows = drawn_pairs(len(data.targets), config, seed, epoch)
+    lengths = np.asarray(data.lengths())[rows]
     if config.batch_tokens is not None:
-        tokens = [2 * (data.prompt_overhead + length) for length in data.lengths()]  # two prompts
-        return token_budget_batches(tokens, config.batch_tokens, seed, epoch)
-    return length_batches(data.lengths(), config.batch_pairs, seed, epoch)
+        two_prompts = (2 * (data.prompt_overhead + lengths)).tolist()
+        batches = token_budget_batches(two_prompts, config.batch_tokens, seed, epoch)
+    else:
+        batches = length_batches(lengths.tolist(), config.batch_pairs, seed, epoch)
+    return [rows[batch] for batch in batches]
+
+
+def pool_size(config: DistillConfig) -> int | None:
+    """How many kept pairs a whole training sees under `distill.pairs`; None for all of them."""
+    if config.pairs is None:
+        return None
+    return config.pairs.count * (math.ceil(config.epochs) if config.pairs.drawn == "each_epoch" else 1)
+
+
+def drawn_pairs(pairs: int, config: DistillConfig, seed: int, epoch: int) -> np.ndarray:
+    """The pairs of one pass, sorted: all, or as many as `distill.pairs` says, none again before all were seen.
+
+    Args:
+        pairs: how many there are. seed, epoch: decide which; the same two give the same pairs.
+    """
+    if config.pairs is None or config.pairs.count >= pairs:
+        return np.arange(pairs)
+    count = config.pairs.count
+    round_, turn = divmod(epoch, pairs // count)  # what one round leaves over may be drawn in the next
+    order = np.random.default_rng((seed, round_, pairs)).permutation(pairs)
+    return np.sort(order[turn * count : (turn + 1) * count])
 
 
 def rate_share(step: int, config: DistillConfig, on_texts: int, on_pairs: int) -> float:

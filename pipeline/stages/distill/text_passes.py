@@ -25,6 +25,8 @@ PAIRS_ALONE = {
     "weights": {"ce", "mcl"},
     "balance": True,
     "sites": {"trains"},
+    "known_matches": True,
+    "pairs": True,  # which texts there are stands in the data
     "epochs": True,  # the learning rate knows the number of steps, which stands in the key
     "decay": True,  # its steps stand there too
     "batch_pairs": True,

@@ -4,10 +4,46 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
+
 from pipeline.store.manifest import read_manifest
+
+TRAIN = "train"
 
 
 def catalogue_columns(prepared: Path) -> dict[str, str]:
     """By a file's name in `source`, the column (`text_a`, `text_b`) of the pairs with a catalogue's entries."""
     catalogues = read_manifest(prepared).summary.get("catalogue", {})
     return {source: found["side"] for source, found in catalogues.items()}
+
+
+def utterance_sources(prepared: Path) -> list[str]:
+    """Names in `source` of the files of utterances: pairs of these names were built, all others were given."""
+    file = prepared / "utterances.parquet"
+    return pl.scan_parquet(file).select("source").unique().collect()["source"].to_list() if file.is_file() else []
+
+
+def labelled_texts(prepared: Path) -> pl.DataFrame:
+    """Texts of train with what they belong to: `text`, `id`. Texts of one id match, those of two ids do not.
+
+    They are the utterances with their ids, and the entries of catalogues with the queries that one entry alone
+    answers. None, where labels were changed for an experiment: an id would give away what was hidden.
+    """
+    summary = read_manifest(prepared).summary
+    parts = [pl.DataFrame(schema={"text": pl.String, "id": pl.String})]
+    if "label_share" not in summary and "label_noise" not in summary:
+        if (prepared / "utterances.parquet").is_file():
+            utterances = pl.scan_parquet(prepared / "utterances.parquet").filter(split=TRAIN)
+            parts.append(utterances.select("text", "id").collect())
+        parts += [_answered(prepared, source, side) for source, side in catalogue_columns(prepared).items()]
+    return pl.concat(parts)
+
+
+def _answered(prepared: Path, source: str, side: str) -> pl.DataFrame:
+    """The queries of one catalogue that have one entry, and the entries themselves."""
+    other = "text_a" if side == "text_b" else "text_b"
+    matches = pl.scan_parquet(prepared / "pairs.parquet").filter(split=TRAIN, label=1, source=source)
+    pairs = matches.select(text=other, id=side).unique(maintain_order=True).collect()
+    queries = pairs.filter(pl.col("text").is_unique())
+    entries = queries.select(text="id", id="id").unique(maintain_order=True)
+    return pl.concat([entries, queries]).with_columns(id=pl.lit(f"{source} ") + pl.col("id"))

@@ -151,5 +151,11 @@ class PrepareConfig(Section):
         return self
 
 
+def has_labelled_texts(section: PrepareConfig) -> bool:
+    """Whether its artifact says of texts, and not of pairs alone, what matches (`artifact.labelled_texts`)."""
+    as_they_are = section.label_share == 1 and section.label_noise == 0
+    return as_they_are and any(isinstance(file, UtterancesFile) or file.catalogue for file in section.inputs)
+
+
 def builds_pairs(section: PrepareConfig) -> bool:
     return any(isinstance(file, UtterancesFile) for file in section.inputs)

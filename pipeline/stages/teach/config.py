@@ -33,6 +33,13 @@ class TeachConfig(Section):
     )
     trust_remote_code: bool = Field(default=False, description="Run the model's own code.")
     tune: bool = Field(default=True, description="False takes the teacher as it is.")
+    learns_from: Literal["all", "pairs"] = Field(
+        default="all",
+        description="`all`: the utterances of train by their ids and the queries of a catalogue by their entries, "
+        "with in-batch negatives, and by `loss` the labelled pairs that the input itself holds. `pairs`: the "
+        "labelled pairs alone, those built from utterances too, as the student does.",
+        json_schema_extra=not_in_key(),  # where it makes a difference, `stage.py` brings it into the key
+    )
     loss: Literal[
         "CoSENTLoss",
         "AnglELoss",
@@ -44,13 +51,25 @@ class TeachConfig(Section):
     ] = Field(
         default="CoSENTLoss", description="A loss of sentence-transformers; the last two see positives alone."
     )
-    epochs: float = Field(default=3.0, gt=0, le=100, description="Passes over the training pairs.")
+    epochs: float = Field(default=3.0, gt=0, le=100, description="Passes over the training pairs and texts.")
     batch_size: Positive = Field(default=32, description="Pairs per step.")
-    learning_rate: float = Field(default=3e-5, gt=0, le=1, description="Peak learning rate.")
+    learning_rate: float = Field(default=3e-5, gt=0, le=1, description="Peak learning rate, of pairs alone.")
+    texts_learning_rate: float = Field(
+        default=1e-4,
+        gt=0,
+        le=1,
+        description="Peak learning rate where texts are learnt from by their ids, with or without pairs.",
+        json_schema_extra=in_key_if_set(),
+    )
     warmup_ratio: Share = Field(default=0.1, description="Share of the steps that warm up.")
     weight_decay: float = Field(default=0.01, ge=0, le=1, description="AdamW's weight decay.")
     max_length: int | None = Field(default=None, ge=8, description="Tokens per text; the model's own by default.")
     evaluations: Positive = Field(default=4, description="How often dev AUROC is measured during tuning.")
+    patience: Positive | None = Field(
+        default=None,
+        description="Stop after so many evaluations without a gain; the best checkpoint is taken in any case.",
+        json_schema_extra=in_key_if_set(),
+    )
     checkpoint_minutes: float = Field(
         default=5.0,
         gt=0,

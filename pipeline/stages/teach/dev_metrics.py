@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, average_precision_score, f1_score, r
 
 from data.errors import FlipkdError
 from models.teacher.bi_encoder import pair_scores
-from models.teacher.tuning import LabelledPairs
+from models.teacher.training_sets import LabelledPairs
 from pipeline.evaluation.metrics import choose_threshold
 
 

@@ -1,9 +1,12 @@
-"""Stage `teach`: the teacher, tuned on the labelled pairs of train or taken as it is; or several of them.
+"""Stage `teach`: the teacher, tuned on all that train has labels for or taken as it is; or several of them.
+
+It costs a fraction of what the student costs, so it learns from every label (`teach.learns_from`): from all
+utterances by their ids, not only from the pairs that were built of them for the student.
 
 Writes `teacher/`, a sentence-transformers folder, and `metrics.json`:
 
     {"teacher": {"identity", "tuned", "kept", "trust_remote_code", "pooling", "max_length", "dtype", ...},
-     "pairs": {"train", "dev"},
+     "pairs": {"train", "dev"}, "texts": {"train", "ids"},    # texts only where it was tuned on them
      "dev": {"untouched": {metric: value}, "tuned": {metric: value}},    # null where not measured
      "evaluations": [{"step", "auroc"}]}
 
@@ -30,23 +33,19 @@ from data.errors import FlipkdError
 from models.loading.names import FoundModel, find_model
 from models.runtime.quiet import quiet
 from models.teacher.bi_encoder import bring_code, describe
-from models.teacher.tuning import (
-    POSITIVES_ONLY,
-    LabelledPairs,
-    Tuned,
-    last_checkpoint,
-    step_count,
-    training_rows,
-    tune,
-)
+from models.teacher.training_sets import LabelledPairs, training_sets
+from models.teacher.tuning import Tuned, last_checkpoint, tune
 from pipeline.contract.stage import Context
 from pipeline.stages.teach import ensemble as several
 from pipeline.stages.teach.config import TeachConfig
 from pipeline.stages.teach.dev_metrics import dev_metrics
 from pipeline.stages.teach.ensemble import Member
+from pipeline.stages.teach.labels import Labels, all_labels, check_classes, labelled
 from pipeline.terminal.progress import progress
 
 log = logging.getLogger("flipkd.teach")
+NEAR_CHANCE = 0.65  # of AUROC
+LITTLE_GAIN = 0.005
 METRICS = "metrics.json"
 Metrics = dict[str, Any]
 
@@ -60,10 +59,12 @@ def run(config: TeachConfig, inputs: Mapping[str, Path], out: Path, context: Con
     members = several.members_of(config, out / "teacher", context.work)
     found = [find_model(member.config.model) for member in members]
     pairs = inputs["prepare"] / "pairs.parquet"
-    train, dev = (labelled(pairs, split) for split in ("train", "dev"))
-    for member in members:
-        if member.config.tune:
-            check_classes(train, dev, config.loss)
+    dev = labelled(pairs, "dev")
+    train = Labels(labelled(pairs, "train"), None)
+    if any(member.config.tune for member in members):
+        if config.learns_from == "all":
+            train = all_labels(inputs["prepare"], train.pairs, config.loss)
+        check_classes(train, dev, config.loss)
     several.check_labels(config, dev.label)
     results = [teach(*each, train, dev, context.seed) for each in zip(members, found, strict=True)]
     metrics, summary = results[0]
@@ -74,7 +75,7 @@ def run(config: TeachConfig, inputs: Mapping[str, Path], out: Path, context: Con
 
 
 def teach(
-    member: Member, found: FoundModel, train: LabelledPairs, dev: LabelledPairs, seed: int
+    member: Member, found: FoundModel, train: Labels, dev: LabelledPairs, seed: int
 ) -> tuple[Metrics, Metrics]:
     """Tune or take one teacher and save it.
 
@@ -99,6 +100,7 @@ def teach(
             best["auroc"] if best else np.nan,
         )
         teacher = member.load(found.path)
+    warn_if_poor(config.model, untouched, None if worse else best)
     save(teacher, member.folder)
     kept = "tuned" if tuned and not worse else "untouched"
     metrics = {
@@ -109,7 +111,8 @@ def teach(
             "trust_remote_code": config.trust_remote_code,
             **describe(teacher),
         },
-        "pairs": {"train": len(train.label), "dev": len(dev.label)},
+        "pairs": {"train": len(train.pairs.label), "dev": len(dev.label)},
+        **({"texts": {"train": len(train.texts.text), "ids": train.texts.ids()}} if train.texts else {}),
         "dev": {"untouched": untouched, "tuned": best},
         "evaluations": tuned.evaluations if tuned else [],
     }
@@ -117,7 +120,8 @@ def teach(
         "model": config.model,
         "kept": kept,
         "worse_after_tuning": worse,
-        "train_pairs": len(train.label),
+        "train_pairs": len(train.pairs.label),
+        **({"train_texts": len(train.texts.text), "train_ids": train.texts.ids()} if train.texts else {}),
         "dev_pairs": len(dev.label),
         "dev_untouched": untouched,
         "dev_tuned": best,
@@ -126,6 +130,26 @@ def teach(
         "matrix_precision": tuned.matrix_precision if tuned else None,
     }
     return metrics, summary
+
+
+def warn_if_poor(model: str, untouched: Metrics | None, tuned: Metrics | None) -> None:
+    """Say aloud that there is little to learn from a teacher.
+
+    Args:
+        model: its name. untouched, tuned: its metrics on dev; None where it was not measured, or is not kept.
+    """
+    kept = tuned or untouched
+    if kept and kept["auroc"] < NEAR_CHANCE:
+        log.warning(
+            "teach: THE TEACHER IS NEAR CHANCE on dev (%s: AUROC %.3f, and 0.5 is a coin): a student can learn "
+            "little from it. Does it read the language of these texts? Take another teach.model, or more labels.",
+            model, kept["auroc"],
+        )  # fmt: skip
+    elif tuned and untouched and tuned["auroc"] < untouched["auroc"] + LITTLE_GAIN:
+        log.warning(
+            "teach: tuning gained next to nothing on dev (%s: AUROC %.3f untouched, %.3f tuned)",
+            model, untouched["auroc"], tuned["auroc"],
+        )  # fmt: skip
 
 
 def _combine(
@@ -170,46 +194,6 @@ def _combine(
     return metrics, summary
 
 
-def labelled(pairs: Path, split: str) -> LabelledPairs:
-    """The labelled pairs of a split, in the file's order."""
-    rows = (
-        pl.scan_parquet(pairs)
-        .filter((pl.col("split") == split) & pl.col("label").is_not_null())
-        .select("text_a", "text_b", "label", "group")
-        .collect()
-    )
-    return LabelledPairs(*(rows[name].to_list() for name in rows.columns))
-
-
-def check_classes(train: LabelledPairs, dev: LabelledPairs, loss: str) -> None:
-    """Make sure that train has what the loss learns from, and dev what AUROC is measured on.
-
-    Raises:
-        FlipkdError: a class is missing.
-    """
-    way_out = "or set teach.tune to false"
-    if set(dev.label) != {0, 1}:
-        raise FlipkdError(
-            f"teach: tuning picks the best checkpoint by AUROC on dev, which takes labels 0 and 1; dev has "
-            f"{_counts(dev)}. Give dev more pairs (prepare.splitting.dev), {way_out}"
-        )
-    if loss in POSITIVES_ONLY:
-        if sum(train.label) < 2:
-            raise FlipkdError(
-                f"teach: {loss} takes two positives or more; train has {_counts(train)}. Add pairs, {way_out}"
-            )
-    elif set(train.label) != {0, 1}:
-        raise FlipkdError(
-            f"teach: {loss} takes labels 0 and 1 in train, which has {_counts(train)}. Add pairs, take a loss "
-            f"that needs positives alone ({', '.join(sorted(POSITIVES_ONLY))}), {way_out}"
-        )
-
-
-def _counts(pairs: LabelledPairs) -> str:
-    positives = sum(pairs.label)
-    return f"{positives} positive and {len(pairs.label) - positives} negative labelled pairs"
-
-
 def save(teacher: SentenceTransformer, folder: Path) -> None:
     """Write the teacher as safetensors, without the model card (it names paths and versions of this machine).
 
@@ -226,26 +210,27 @@ def save(teacher: SentenceTransformer, folder: Path) -> None:
     bring_code(folder)
 
 
-def _tune(
-    member: Member, teacher: SentenceTransformer, train: LabelledPairs, dev: LabelledPairs, seed: int
-) -> Tuned:
+def _tune(member: Member, teacher: SentenceTransformer, train: Labels, dev: LabelledPairs, seed: int) -> Tuned:
     config, folder = member.config, member.checkpoints
     found = last_checkpoint(folder)
     if found:
         log.info("teach: going on from step %d of a run that was cut off", found[1])
-    total = step_count(len(training_rows(train, config.loss)), config.batch_size, config.epochs)
-    with progress("tuning the teacher", total - (found[1] if found else 0)) as advance:
+    sets = training_sets(*train, loss=config.loss, batch_size=config.batch_size, epochs=config.epochs, seed=seed)
+    if train.texts:
+        log.info(
+            "teach: %d texts of %d ids and %d pairs in %d steps",
+            len(train.texts.text), train.texts.ids(), len(train.pairs.label), sets.steps,
+        )  # fmt: skip
+    with progress("tuning the teacher", sets.steps - (found[1] if found else 0)) as advance:
         return tune(
             teacher,
-            train,
+            sets,
             dev,
-            loss=config.loss,
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            learning_rate=config.learning_rate,
+            learning_rate=config.texts_learning_rate if train.texts else config.learning_rate,
             warmup_ratio=config.warmup_ratio,
             weight_decay=config.weight_decay,
             evaluations=config.evaluations,
+            patience=config.patience,
             checkpoint_minutes=config.checkpoint_minutes,
             seed=seed,
             folder=folder,

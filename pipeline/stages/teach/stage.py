@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.contract.identity import model_identity
 from pipeline.contract.stage import Stage, Summary
+from pipeline.stages.prepare.config import has_labelled_texts
 from pipeline.stages.teach.config import TeachConfig
 from pipeline.store.store import Store
 
@@ -15,6 +16,9 @@ def _raw_inputs(config: Any, download: bool) -> dict[str, str]:
     found = {"model": model_identity("teach.model", section.model, download)}
     for n, other in enumerate(section.others):
         found[f"other {n}"] = model_identity(f"teach.others.{n}.model", other.model, download)
+    if section.learns_from == "all" and has_labelled_texts(config.prepare):
+        # `pairs` has the key from before this setting came, so what an older version learnt is found.
+        found["learns from"] = "all"
     return found
 
 

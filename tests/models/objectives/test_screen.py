@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.objectives.screen import known_together, screen, unscreened
+from models.objectives.screen import couples, known_together, screen, unscreened
 
 
 def test_the_screen_removes_exactly_what_it_should():
@@ -43,3 +43,20 @@ def test_equals_the_definition_entry_by_entry(pairs: list[tuple[int, int, bool]]
             assert unscreened(same)[i, j].item() == (i != j and not together)
             expected = i != j and not together and teacher[i, j] <= tau_neg
             assert screen(torch.from_numpy(teacher), tau_neg, same)[i, j].item() == expected
+
+
+def test_matches_from_outside_of_the_batch_are_known_too():
+    """Three queries of few entries: query 1 is answered by entry 22 too, which another batch says."""
+    first, second = [10, 11, 12], [21, 21, 22]
+    matches = np.sort(couples(np.array([10, 22, 30]), np.array([21, 11, 31])))
+    assert known_together(first, second, [1, 0, 0]).tolist() == [
+        [True, True, False],
+        [False, False, False],
+        [False, False, False],
+    ]
+    assert known_together(first, second, [1, 0, 0], matches).tolist() == [
+        [True, True, False],
+        [False, False, True],
+        [False, False, False],
+    ]
+    assert known_together(first, second, [1, 0, 0], matches[:0]).sum() == 2

@@ -14,9 +14,11 @@ from sklearn.metrics import roc_auc_score
 
 from data.errors import FlipkdError
 from models.teacher.bi_encoder import load_teacher, pair_scores
-from models.teacher.tuning import LabelledPairs, Tuned, last_checkpoint, step_count, tune
+from models.teacher.training_sets import LabelledPairs, step_count, training_sets
+from models.teacher.tuning import Tuned, last_checkpoint, tune
+from models.teacher.tuning_texts import LabelledTexts
 from tests.teacher_half import word_pairs
-from tests.tiny import tiny_teacher
+from tests.tiny import WORDS, tiny_teacher
 
 SETTINGS: dict[str, Any] = {
     "loss": "CoSENTLoss",
@@ -48,10 +50,20 @@ def _pairs(count: int, seed: int) -> LabelledPairs:
 TRAIN, DEV = _pairs(84, 1), _pairs(60, 2)
 
 
-def _tune(folder: Path, work: Path, advance: Any = lambda *_: None, **settings: Any) -> Tuned:
-    return tune(
-        load_teacher(folder), TRAIN, DEV, folder=work / "checkpoints", advance=advance, **SETTINGS | settings
-    )
+def _tune(
+    folder: Path,
+    work: Path,
+    advance: Any = lambda *_: None,
+    *,
+    train: LabelledPairs = TRAIN,
+    texts: LabelledTexts | None = None,
+    dev: LabelledPairs = DEV,
+    **settings: Any,
+) -> Tuned:
+    asked = SETTINGS | settings
+    learnt_from = {name: asked.pop(name) for name in ("loss", "epochs", "batch_size")}
+    sets = training_sets(train, texts, seed=asked["seed"], **learnt_from)
+    return tune(load_teacher(folder), sets, dev, folder=work / "checkpoints", advance=advance, **asked)
 
 
 def _weights(tuned: Tuned) -> dict[str, torch.Tensor]:
@@ -183,14 +195,7 @@ def test_a_checkpoint_that_was_cut_off_is_passed_over(tmp_path: Path) -> None:
 )
 def test_every_loss_learns(folder: Path, tmp_path: Path, loss: str) -> None:
     before = roc_auc_score(TRAIN.label, pair_scores(load_teacher(folder), TRAIN.text_a, TRAIN.text_b))
-    tuned = tune(
-        load_teacher(folder),
-        TRAIN,
-        TRAIN,
-        folder=tmp_path,
-        advance=lambda *_: None,
-        **SETTINGS | {"loss": loss, "epochs": 4, "evaluations": 1},
-    )
+    tuned = _tune(folder, tmp_path, dev=TRAIN, loss=loss, epochs=4, evaluations=1)
     assert tuned.evaluations[-1]["auroc"] > before + 0.005
 
 
@@ -200,12 +205,83 @@ def test_positives_only_losses_take_positives_alone(folder: Path, tmp_path: Path
     assert tuned.evaluations[-1]["step"] == step_count(42, 8, 1) == 6
 
 
+TEXTS = LabelledTexts(
+    [f"{name} {row['text_a']}" for n, row in enumerate(word_pairs(60, 3)) for name in [WORDS.split()[n % 6]]],
+    [f"id {n % 6}" for n in range(60)],
+)
+
+
+def test_texts_with_ids_are_learnt_from(folder: Path, tmp_path: Path) -> None:
+    first, second = TEXTS.text[:30], [*TEXTS.text[36:60], *TEXTS.text[31:36], TEXTS.text[30]]
+    same = [int(TEXTS.id[a] == TEXTS.id[36 + a if a < 24 else (31 + a - 24 if a < 29 else 30)]) for a in range(30)]
+    dev = LabelledPairs(first, second, same, [None] * 30)
+    before = roc_auc_score(dev.label, pair_scores(load_teacher(folder), dev.text_a, dev.text_b))
+    nothing = LabelledPairs([], [], [], [])
+    tuned = _tune(folder, tmp_path, train=nothing, texts=TEXTS, dev=dev, epochs=6, evaluations=1)
+    assert tuned.evaluations[-1]["auroc"] > before + 0.1
+
+
+@pytest.mark.parametrize("killed_at", [4, 9])
+def test_texts_beside_pairs_go_on_after_a_kill_as_if_there_were_none(
+    folder: Path, tmp_path: Path, killed_at: int
+) -> None:
+    steps = 0
+
+    def kill(*_: Any) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == killed_at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _tune(folder, tmp_path / "killed", kill, texts=TEXTS, epochs=1, checkpoint_minutes=1e-9)
+    resumed = _tune(folder, tmp_path / "killed", texts=TEXTS, epochs=1)
+    whole = _tune(folder, tmp_path / "whole", texts=TEXTS, epochs=1)
+    assert resumed.resumed_from == killed_at - 1
+    assert whole.evaluations[-1]["step"] == 11 + 5  # batches of pairs, of texts
+    assert (resumed.step, resumed.evaluations) == (whole.step, whole.evaluations)
+    assert all(torch.equal(weight, _weights(resumed)[name]) for name, weight in _weights(whole).items())
+
+
+def test_patience_ends_what_no_longer_gains_also_after_a_kill(folder: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"learning_rate": 0.1, "evaluations": 11, "epochs": 4}
+    whole = _tune(folder, tmp_path / "whole", **settings)
+    curve = [entry["auroc"] for entry in whole.evaluations]
+    stop = next(n for n in range(1, 12) if n - int(np.argmax(curve[: n + 1])) >= 2)
+    assert stop < 10
+    steps: list[float] = []
+    stopped = _tune(folder, tmp_path / "stopped", lambda *_: steps.append(1), patience=2, **settings)
+    assert stopped.evaluations == whole.evaluations[: stop + 1]
+    assert len(steps) == stopped.evaluations[-1]["step"]
+    assert stopped.step == whole.evaluations[int(np.argmax(curve[: stop + 1]))]["step"]
+    again = _tune(folder, tmp_path / "stopped", patience=2, **settings)
+    assert (again.step, again.evaluations) == (stopped.step, stopped.evaluations)
+
+
+def test_a_teacher_with_a_prompt_is_tuned_with_it(folder: Path, tmp_path: Path) -> None:
+    """As it scores: the same training on texts that begin with the prompt gives the same weights."""
+    prompted = load_teacher(folder)
+    prompted.prompts.update(match="card ")
+    prompted.default_prompt_name = "match"
+    prompted.save_pretrained(str(tmp_path / "prompted"))
+    written = TRAIN._replace(
+        text_a=[f"card {text}" for text in TRAIN.text_a], text_b=[f"card {text}" for text in TRAIN.text_b]
+    )
+    with_prompt = _tune(tmp_path / "prompted", tmp_path / "a", epochs=1, evaluations=1)
+    by_hand = _tune(folder, tmp_path / "b", epochs=1, evaluations=1, train=written)
+    plain = _tune(folder, tmp_path / "c", epochs=1, evaluations=1)
+    for name, weight in _weights(by_hand).items():
+        torch.testing.assert_close(_weights(with_prompt)[name], weight)
+    assert not all(torch.equal(weight, _weights(plain)[name]) for name, weight in _weights(by_hand).items())
+
+
 def test_scores_that_are_not_numbers_stop_the_run(folder: Path, tmp_path: Path) -> None:
     teacher = load_teacher(folder)
     with torch.no_grad():
         next(teacher.parameters()).fill_(np.nan)
+    teacher.save_pretrained(str(tmp_path / "model"))
     with pytest.raises(FlipkdError, match="scores that are not numbers"):
-        tune(teacher, TRAIN, DEV, folder=tmp_path, advance=lambda *_: None, **SETTINGS)
+        _tune(tmp_path / "model", tmp_path)
 
 
 def test_nothing_is_printed(

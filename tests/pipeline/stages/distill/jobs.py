@@ -14,7 +14,6 @@ from safetensors.numpy import load_file
 from models.student.flipkd_student import PairPrompt
 from pipeline.stages.distill.config import DistillConfig
 from pipeline.stages.distill.job import Job
-from pipeline.store.manifest import Manifest, sealed
 
 THINGS = ["the card", "my child", "a fever", "the dose", "same text", "lost", "no frozen", "yes yes"]
 ONE_GPU = pytest.mark.skipif(torch.cuda.device_count() == 1, reason="each process takes a GPU")
@@ -72,14 +71,6 @@ def adapter(folder: Path) -> dict[str, np.ndarray]:
 
 def training_log(folder: Path) -> pl.DataFrame:
     return pl.read_parquet(folder / "out" / "training_log.parquet").drop("tokens_per_second")
-
-
-def write_manifest(folder: Path, stage: str, config: dict[str, Any], summary: dict[str, Any]) -> None:
-    """Make a folder an artifact that other stages can read."""
-    nothing: dict[str, Any] = {"inputs": {}, "files": {}, "packages": {}, "machine": {}}
-    about = {"stage": stage, "stage_version": 2, "key": "k", "seed": 5, "started": "", "duration_seconds": 0.0}
-    manifest = Manifest.model_validate(nothing | about | {"config": config, "summary": summary})
-    (folder / "manifest.json").write_text(sealed(manifest), "utf-8")
 
 
 def probability_of_yes(lm: Any, prompt: PairPrompt, a: list[int], b: list[int]) -> float:

@@ -19,7 +19,8 @@ from pipeline.contract.stage import Context
 from pipeline.stages.distill.artifact import distilled_student, read_adapter, score_as_trained, untrained
 from pipeline.stages.distill.job import Job, train_job
 from pipeline.store.store import Store
-from tests.pipeline.stages.distill.jobs import job, probability_of_yes, write_manifest
+from tests.pipeline.stages.distill.jobs import job, probability_of_yes
+from tests.stores import write_manifest
 from tests.tiny import tiny_student
 
 KEPT: dict[str, Any] = {"lora": {"rank": 4, "alpha": 8, "last_layers": 1}}

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 
 from models.student.flipkd_student import PairPrompt
 from pipeline.evaluation.metrics import calibrate, fit_calibration
-from pipeline.stages.distill.pair_data import read_pairs
+from pipeline.stages.distill.pair_data import TEXT_IDS, PairData, read_pairs
 from tests.tiny import tiny_student
 
 
@@ -116,3 +116,44 @@ def test_texts_of_pairs_that_are_not_kept_are_read_alone(prompt: PairPrompt, tmp
             assert begins == 2 * n + data.unpaired.tolist().index(row)
         else:
             assert row == (data.first[begins] if begins < n else data.second[begins - n])
+
+
+def test_a_limit_takes_so_many_kept_pairs_with_their_own_probabilities(prompt: PairPrompt, tmp_path: Path):
+    filtered, embeddings, _ = write(tmp_path, [0] * 90 + [None] * 20 + [0] * 10)
+    every, dev = read_pairs(filtered, embeddings, prompt, calibrated=True)
+    few, same_dev = read_pairs(filtered, embeddings, prompt, calibrated=True, limit=30, seed=4)
+    assert every.probabilities is not None
+    assert few.probabilities is not None
+
+    def pairs(data: PairData) -> list[tuple[list[int], list[int], int]]:
+        return [
+            (data.texts[a], data.texts[b], t)
+            for a, b, t in zip(data.first, data.second, data.targets, strict=True)
+        ]
+
+    known = dict(zip(map(str, pairs(every)), every.probabilities.tolist(), strict=True))
+    assert len(pairs(few)) == 30
+    assert [known[str(pair)] for pair in pairs(few)] == few.probabilities.tolist()
+    assert pairs(same_dev) == pairs(dev)
+    other, _ = read_pairs(filtered, embeddings, prompt, limit=30, seed=5)
+    assert pairs(other) != pairs(few)
+    assert pairs(read_pairs(filtered, embeddings, prompt, limit=5000)[0]) == pairs(every)
+
+
+def test_matches_of_other_batches_are_known(prompt: PairPrompt, tmp_path: Path):
+    """Entry by entry: what is no negative in a batch of few pairs, by the labels of all of train."""
+    filtered, embeddings, frame = write(tmp_path, [0] * 120)
+    random = np.random.default_rng(3)
+    few = {name: random.integers(0, 12, 110).tolist() + list(range(100, 110)) for name in TEXT_IDS}
+    frame = frame.with_columns(pl.Series(name, ids) for name, ids in few.items())
+    frame.write_parquet(filtered)
+    train = frame.filter(split="train")
+    matches = {frozenset(pair) for pair in train.filter(label=1).select(TEXT_IDS).iter_rows()}
+    kept = train.filter("kept")
+    data, _ = read_pairs(filtered, embeddings, prompt, known_matches=True)
+    plain, _ = read_pairs(filtered, embeddings, prompt)
+    rows = np.arange(0, kept.height, 9)
+    a, b = (kept[name].to_numpy()[rows] for name in TEXT_IDS)
+    expected = [[i == j or frozenset((i, j)) in matches for j in b.tolist()] for i in a.tolist()]
+    assert data.same(rows).tolist() == expected
+    assert plain.same(rows).sum() < data.same(rows).sum()

@@ -10,7 +10,8 @@ import numpy as np
 from pipeline.contract.stage import Context
 from pipeline.stages.distill.run import run
 from pipeline.store.store import Store
-from tests.pipeline.stages.distill.jobs import adapter, job, training_log, write_manifest
+from tests.pipeline.stages.distill.jobs import adapter, job, training_log
+from tests.stores import write_manifest
 
 
 def ran(folder: Path, base: Path, **changes: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from data.errors import FlipkdError
 from models.student.batching import length_batches
 from pipeline.config.config import DistillConfig
 from pipeline.stages.distill.pair_data import PairData
-from pipeline.stages.distill.schedule import Work, linear_schedule, plan_work, rate_share, steps
+from pipeline.stages.distill.schedule import Work, linear_schedule, plan_work, pool_size, rate_share, steps
 
 PAIRS, OVERHEAD = 300, 11
 
@@ -134,3 +135,30 @@ def test_apart_the_rate_rises_and_falls_for_texts_and_again_for_pairs() -> None:
     once = [rate_share(step, together, 20, 50) for step in range(70)]
     assert once == [linear_schedule(step, 7, 70) for step in range(70)]
     assert [rate_share(step, apart, 0, 50) for step in range(50)] == shares[20:]
+
+
+@pytest.mark.parametrize("tokens", [None, 1500])
+def test_a_budget_of_pairs_shows_others_in_each_pass_until_all_were_seen(data: PairData, tokens: int | None):
+    asked = config(batch_tokens=tokens, epochs=6, pairs=100)
+    passes: dict[int, list[int]] = {}
+    work = list(plan_work(data, asked, 5, 1, 0))
+    for _, epoch, rows in work:
+        passes.setdefault(math.ceil(epoch) - 1, []).extend(rows.tolist())
+    assert [len(set(rows)) for rows in passes.values()] == [100] * 6 == [len(rows) for rows in passes.values()]
+    for begin in (0, 3):  # 300 pairs: three passes see each of them once
+        assert sorted(passes[begin] + passes[begin + 1] + passes[begin + 2]) == list(range(PAIRS))
+    assert set(passes[0]) != set(passes[3])
+    assert len(work) == sum(steps(data, asked, 1, 5))
+
+
+def test_the_pool_is_what_a_training_draws_from():
+    assert pool_size(config()) is None
+    assert pool_size(config(pairs=100, epochs=2.5)) == 300
+    assert pool_size(config(pairs={"count": 100, "drawn": "once"}, epochs=2.5)) == 100
+
+
+def test_a_budget_above_the_pairs_changes_nothing(data: PairData):
+    asked = config(epochs=2)
+    assert plain(list(plan_work(data, asked, 5, 1, 0))) == plain(
+        list(plan_work(data, config(epochs=2, pairs=PAIRS), 5, 1, 0))
+    )

@@ -16,10 +16,11 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from data.errors import FlipkdError
 from models.teacher.bi_encoder import load_teacher
 from pipeline.stages.teach.config import TeachConfig
-from pipeline.stages.teach.run import labelled, run
+from pipeline.stages.teach.labels import labelled
+from pipeline.stages.teach.run import run, warn_if_poor
 from tests.checkout import SAMPLE
-from tests.teacher_half import context, word_pairs, write_pairs
-from tests.tiny import tiny_teacher
+from tests.teacher_half import context, word_pairs, write_pairs, write_utterances
+from tests.tiny import WORDS, tiny_teacher
 
 TUNING = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3, "evaluations": 2}
 
@@ -190,3 +191,60 @@ def test_minilm_learns_the_sample(tmp_path: Path) -> None:
     assert 0.6 < summary["dev_untouched"]["auroc"] < summary["dev_tuned"]["auroc"]
     assert summary["kept"] == "tuned"
     assert load_teacher(tmp_path / "out" / "teacher").get_embedding_dimension() == 384
+
+
+@pytest.mark.parametrize(
+    ("untouched", "tuned", "message"),
+    [
+        (0.55, 0.61, "THE TEACHER IS NEAR CHANCE on dev (bert: AUROC 0.610"),
+        (0.61, None, "THE TEACHER IS NEAR CHANCE on dev (bert: AUROC 0.610"),
+        (0.81, 0.813, "tuning gained next to nothing on dev (bert: AUROC 0.810 untouched, 0.813 tuned)"),
+        (0.81, 0.92, ""),
+        (0.81, None, ""),
+        (None, None, ""),
+    ],
+)
+def test_a_teacher_with_little_to_teach_is_named(
+    caplog: pytest.LogCaptureFixture, untouched: float | None, tuned: float | None, message: str
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="flipkd"):
+        warn_if_poor("bert", *(None if auroc is None else {"auroc": auroc} for auroc in (untouched, tuned)))
+    assert message in caplog.text
+    assert bool(message) == bool(caplog.text)
+
+
+def test_utterances_make_a_better_teacher_than_the_pairs_built_of_them(model: Path, tmp_path: Path) -> None:
+    """The first word is the id; of 40 texts of each id the pairs hold four."""
+    rest = [row["text_a"] for row in word_pairs(240, 3)]
+    ids = WORDS.split()[:6]
+    rows = [
+        {
+            "text": f"{ids[n % 6]} {ids[n % 6]} {text}",
+            "id": ids[n % 6],
+            "split": ("train", "train", "train", "dev")[n // 6 % 4],
+        }
+        for n, text in enumerate(rest)
+    ]
+    by_split = {split: [row for row in rows if row["split"] == split] for split in ("train", "dev")}
+    pairs = []
+    for split, count in (("train", 24), ("dev", 60)):
+        own = by_split[split]
+        for n in range(count):
+            for step in (6, 7):
+                other = own[(n + step) % len(own)]
+                pairs.append(
+                    {"text_a": own[n]["text"], "text_b": other["text"], "label": int(step == 6), "split": split}
+                )
+    prepared = write_pairs(tmp_path / "prepare", pairs)
+    write_utterances(prepared, rows)
+    settings = {"epochs": 2, "texts_learning_rate": 1e-3, "learning_rate": 1e-3}
+    found = {}
+    for learns_from in ("pairs", "all"):
+        (tmp_path / learns_from).mkdir()
+        found[learns_from] = _run(model, prepared, tmp_path / learns_from, learns_from=learns_from, **settings)
+    (summary, metrics), (plain, plain_metrics) = found["all"], found["pairs"]
+    assert metrics["texts"] == {"train": 180, "ids": 6}
+    assert (summary["train_texts"], summary["train_ids"], summary["train_pairs"]) == (180, 6, 0)
+    assert "texts" not in plain_metrics
+    assert plain["train_pairs"] == 48
+    assert summary["dev_tuned"]["auroc"] > plain["dev_tuned"]["auroc"] + 0.02

@@ -36,3 +36,17 @@ def test_the_key_goes_by_what_the_models_are(tmp_path: Path) -> None:
     assert len({key(others=[{"model": str(tmp_path / name)}]) for name in ("a", "b", "teacher")}) == 3
     assert key(others=[{"model": str(first), "weight": 2}]) != with_other
     assert key(others=[{"model": str(first)}], combine="auroc") != with_other
+
+
+def test_learning_from_all_has_a_key_of_its_own_where_it_makes_a_difference(tmp_path: Path) -> None:
+    """What a store holds from before this setting is found: pairs that were given, and `pairs` for the others."""
+    tiny_config(tmp_path)
+    catalogue = {"inputs": [{"kind": "pairs", "path": str(tmp_path / "pairs.csv"), "catalogue": "text_b"}]}
+
+    def key(learns_from: str, **prepare: Any) -> str:
+        asked = {"learns_from": learns_from, "epochs": 1}
+        return plan(tiny_config(tmp_path, teach=asked, prepare=prepare), "teach")[-1].key
+
+    assert key("all") == key("pairs")
+    assert key("all", **catalogue) != key("pairs", **catalogue)
+    assert key("all", label_noise=0.2, **catalogue) == key("pairs", label_noise=0.2, **catalogue)
