@@ -1,9 +1,9 @@
 """The numbers of a comparison: a table of all students, and paired differences with their intervals.
 
-All students of a dataset are measured on the same test pairs. A resample draws pairs once and measures every
-student on them (paired bootstrap); the seeds of a variant are averaged within a resample. So an interval says
-how far the numbers depend on the pairs of the test, and the standard deviation over seeds, beside it, how far on
-chance in training.
+All students of a dataset are measured on the same test pairs. A resample draws pairs once, those of a group or
+query together, and measures every student on them (paired bootstrap); the seeds of a variant are averaged within a
+resample. So an interval says how far the numbers depend on the pairs of the test, and the standard deviation over
+seeds, beside it, how far on chance in training.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from data.errors import FlipkdError
-from pipeline.evaluation.bootstrap import PERCENTILES, Sample, resamples, weighted_metrics
+from pipeline.evaluation.bootstrap import PERCENTILES, Sample, clusters, resamples, weighted_metrics
 from pipeline.evaluation.headline import SCORES
 from pipeline.evaluation.metrics import METRICS
 
@@ -94,11 +94,11 @@ def summarise(students: Iterable[MeasuredStudent], against: str, *, count: int, 
 def _summarise(
     dataset: str, students: list[MeasuredStudent], against: str, count: int, seed: int
 ) -> Iterable[dict[str, Any]]:
-    labels, samples, chosen = _samples(dataset, students)
+    labels, together, samples, chosen = _samples(dataset, students)
     whole = np.ones((1, len(labels)), np.int32)
     exact = {key: _of(sample, whole) for key, sample in samples.items()}
     drawn: dict[Any, dict[str, list[Numbers]]] = {key: {metric: [] for metric in METRICS} for key in samples}
-    for weights in resamples(labels, count, seed):
+    for weights in resamples(labels, count, seed, together):
         for key, sample in samples.items():
             for metric, values in _of(sample, weights).items():
                 drawn[key][metric].append(values)
@@ -151,11 +151,17 @@ def shared(ours: list[Key], theirs: list[Key]) -> tuple[list[Key], list[Key]]:
 
 def _samples(
     dataset: str, students: list[MeasuredStudent]
-) -> tuple[NDArray[np.integer], dict[Key, Sample], dict[str, str]]:
-    """Labels of the test pairs, every score on them, and which of its scores is each variant's best on dev."""
+) -> tuple[NDArray[np.integer], NDArray[np.integer], dict[Key, Sample], dict[str, str]]:
+    """What all students of a dataset share, and each of them.
+
+    Returns:
+        Labels of the test pairs, which of them are resampled together, every score on them, and which of its
+        scores is each variant's best on dev.
+    """
     samples: dict[Key, Sample] = {}
     on_dev: dict[str, dict[str, list[float]]] = {}
     first: pl.DataFrame | None = None
+    together = np.zeros(0, np.intp)
     for student in students:
         metrics = json.loads((student.folder / "metrics.json").read_text("utf-8"))
         pairs = pl.read_parquet(student.folder / "predictions.parquet").filter(split="test").sort("pair_id")
@@ -165,7 +171,7 @@ def _samples(
                 f"{dataset}: variant {student.variant} has other test pairs or another teacher than "
                 f"{students[0].variant}; a variant may change nothing in prepare and teach: make it a dataset"
             )
-        first = identity
+        first, together = identity, clusters(pairs)
         labels = pairs["label"].to_numpy()
         for score in SCORES:
             who, number = (TEACHER, 0) if score == TEACHER else (student.variant, student.seed)
@@ -176,7 +182,7 @@ def _samples(
                 found = on_dev.setdefault(student.variant, {}).setdefault(score, [])
                 found.append(metrics["splits"]["dev"][score]["f1"]["value"])
     chosen = {variant: max(found, key=lambda s: float(np.mean(found[s]))) for variant, found in on_dev.items()}
-    return next(iter(samples.values())).labels, samples, chosen
+    return next(iter(samples.values())).labels, together, samples, chosen
 
 
 def _of(sample: Sample, weights: NDArray[np.integer]) -> Mapping[str, Numbers]:

@@ -1,6 +1,7 @@
 """Bootstrap intervals of the metrics, a block of resamples at once.
 
-A resample of n pairs is kept as how often each pair was drawn, (n,) whole numbers. Every metric is then a
+A resample of n pairs is kept as how often each pair was drawn, (n,) whole numbers; pairs that share a query or a
+group are drawn together (`clusters`). Every metric is then a
 function of these weights: the scores are sorted once, and ranks and confusion counts become weighted sums.
 Equal to calling scikit-learn on each resample, some hundred times faster.
 """
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 Numbers = NDArray[np.floating]
@@ -52,12 +54,43 @@ def bin_of(probabilities: Numbers, bins: int) -> NDArray[np.intp]:
     return np.clip((np.asarray(probabilities) * bins).astype(np.intp), 0, bins - 1)
 
 
+def clusters(pairs: pl.DataFrame, entries: Mapping[str, str] | None = None) -> NDArray[np.intp]:
+    """Which pairs are resampled together: those of a group, else those of a query.
+
+    Pairs that share a query stand or fall together; drawn one by one they would look like more evidence than
+    they are.
+
+    Args:
+        pairs: n pairs with `group`, `text_a`, and with `text_b` and `source` where there are `entries`.
+        entries: by source, the side (`text_a`, `text_b`) of a catalogue's entries; queries are the other side's.
+
+    Returns:
+        (n,) from 0, in order of first appearance.
+    """
+    query = pl.col("text_a")
+    for source, side in (entries or {}).items():
+        if side == "text_a":
+            query = pl.when(pl.col("source") == source).then("text_b").otherwise(query)
+    # A group and a text of the same name are two things.
+    named = (
+        pl.when(pl.col("group").is_null())
+        .then(pl.concat_str(pl.lit("text "), query))
+        .otherwise(pl.concat_str(pl.lit("group "), "group"))
+    )
+    names = pairs.select(named.alias("name"))["name"]
+    order = {name: number for number, name in enumerate(names.unique(maintain_order=True))}
+    return np.array([order[name] for name in names], np.intp)
+
+
 def intervals(
-    samples: Mapping[str, Sample], count: int, seed: int
+    samples: Mapping[str, Sample], count: int, seed: int, together: NDArray[np.integer] | None = None
 ) -> tuple[dict[str, dict[str, tuple[float, float]]], int]:
     """The 2.5th and 97.5th percentile of each metric over `count` resamples of the pairs.
 
     All samples hold the same pairs in the same order, and see the same resamples.
+
+    Args:
+        together: from `clusters`; None draws each pair on its own.
 
     Returns:
         `{name: {metric: (low, high)}}`, without the metrics that are not defined, and the number of resamples
@@ -66,7 +99,7 @@ def intervals(
     labels = next(iter(samples.values())).labels
     values: dict[str, dict[str, list[Numbers]]] = {name: defaultdict(list) for name in samples}
     used = 0 if len(labels) else count
-    for weights in resamples(labels, count, seed):
+    for weights in resamples(labels, count, seed, together):
         used += len(weights)
         for name, sample in samples.items():
             for metric, found in weighted_metrics(sample, weights).items():
@@ -82,25 +115,32 @@ def _range(values: Numbers) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def resamples(labels: NDArray[np.integer], count: int, seed: int) -> Iterator[NDArray[np.int32]]:
+def resamples(
+    labels: NDArray[np.integer], count: int, seed: int, together: NDArray[np.integer] | None = None
+) -> Iterator[NDArray[np.int32]]:
     """Blocks (m, n) of how often each pair is drawn; resamples that lose one of two classes are left out.
 
     Args:
         labels: (n,) of 0 and 1.
+        together: (n,) from 0: clusters are drawn, as many as there are, each with all its pairs (the cluster
+            bootstrap: Field and Welsh, 2007); None draws pairs.
     """
     n = len(labels)
     if n == 0:
         return
+    if together is None:
+        together = np.arange(n)
+    units = int(together.max()) + 1
     generator = np.random.default_rng(seed)
     both = len(np.unique(labels)) == 2
     rows = max(1, CELLS_PER_BLOCK // n)
     for start in range(0, count, rows):
         block = np.empty((min(rows, count - start), n), dtype=np.int32)
         for row in block:
-            row[:] = np.bincount(generator.integers(0, n, n), minlength=n)
+            row[:] = np.bincount(generator.integers(0, units, units), minlength=units)[together]
         if both:
             positives = block @ np.asarray(labels, dtype=np.int32)
-            block = block[(positives > 0) & (positives < n)]
+            block = block[(positives > 0) & (positives < block.sum(axis=1))]
         if len(block):
             yield block
 

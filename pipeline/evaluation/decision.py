@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from data.errors import FlipkdError
 from models.student.flipkd_student import fused
-from pipeline.evaluation.bootstrap import Numbers
+from pipeline.evaluation.bootstrap import Numbers, clusters
 from pipeline.evaluation.headline import SCORES
 from pipeline.evaluation.metrics import (
     calibrate,
@@ -96,7 +97,14 @@ def probability(decision: Decision, name: str, values: Numbers) -> Numbers:
 
 
 def evaluate(
-    scored: pl.DataFrame, decision: Decision, filtered: Path, *, bootstrap: int, bins: int, seed: int
+    scored: pl.DataFrame,
+    decision: Decision,
+    filtered: Path,
+    *,
+    bootstrap: int,
+    bins: int,
+    seed: int,
+    entries: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The measured part of `metrics.json`: `splits`, `thresholds`, `calibration`, `fusion`, `alignment`, `counts`.
 
@@ -105,14 +113,16 @@ def evaluate(
     teacher over all pairs of the split, labelled or not.
 
     Args:
-        scored: dev and test pairs with all `SCORES`.
+        scored: dev and test pairs with all `SCORES`, and the columns of pairs.
         filtered: `filtered.parquet`, for the counts.
         bootstrap: resamples behind each interval. bins: of the expected calibration error.
+        entries: by source, the side of a catalogue's entries; pairs of a query are resampled together.
     """
     splits: dict[str, Any] = {}
     counts = _counts(filtered)
     for split in MEASURED:
-        labels, *values = _labelled(scored.filter(split=split), *SCORES)
+        pairs = scored.filter(split=split)
+        labels, *values = _labelled(pairs, *SCORES)
         scores = dict(zip(SCORES, values, strict=True))
         splits[split], dropped = metrics_with_intervals(
             labels,
@@ -122,6 +132,7 @@ def evaluate(
             bootstrap=bootstrap,
             bins=bins,
             seed=seed,
+            together=clusters(pairs.drop_nulls("label"), entries),
         )
         for name in SCORES:
             splits[split][name]["threshold"] = {"value": decision.thresholds[name], "low": None, "high": None}

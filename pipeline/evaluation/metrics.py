@@ -147,6 +147,7 @@ def metrics_with_intervals(
     bootstrap: int,
     bins: int,
     seed: int,
+    together: NDArray[np.integer] | None = None,
 ) -> tuple[dict[str, dict[str, Estimate]], int]:
     """The metrics of several scores on one split, each with a 95 % bootstrap interval.
 
@@ -160,6 +161,7 @@ def metrics_with_intervals(
         thresholds: one for each score.
         bootstrap: number of resamples.
         bins: of the expected calibration error.
+        together: from `bootstrap.clusters`: which pairs are resampled together; None for each on its own.
 
     Returns:
         `{score: {metric: {"value", "low", "high"}}}` with None where undefined, and how many resamples were
@@ -169,7 +171,7 @@ def metrics_with_intervals(
         name: Sample(np.asarray(labels), values, probabilities[name], thresholds[name], bins)
         for name, values in scores.items()
     }
-    ranges, dropped = intervals(samples, bootstrap, seed)
+    ranges, dropped = intervals(samples, bootstrap, seed, together)
     measured: dict[str, dict[str, Estimate]] = {}
     for name, sample in samples.items():
         measured[name] = {

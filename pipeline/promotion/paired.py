@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from data.errors import FlipkdError
 from data.texts import fold, text_key
 from pipeline.config.config import Config
-from pipeline.evaluation.bootstrap import PERCENTILES, Numbers, Sample, resamples, weighted_metrics
+from pipeline.evaluation.bootstrap import PERCENTILES, Numbers, Sample, clusters, resamples, weighted_metrics
 from pipeline.evaluation.headline import read_metrics
 from pipeline.evaluation.metrics import point_metrics
+from pipeline.stages.prepare.artifact import catalogue_columns
 from pipeline.store.store import Store, file_problem
 from pipeline.terminal.progress import progress
 
@@ -86,7 +87,10 @@ def compare(config: Config, store: Store, new_key: str, current_key: str) -> Com
     scores, scored_again = _scores_in_use(store, current_key, pairs, settings.score, config.export.batch_pairs)
     first = _sample(labels, pairs["score"].to_numpy(), new, settings.score)
     second = _sample(labels, scores, current, settings.score)
-    differences = paired_differences(first, second, settings.metric, config.export.bootstrap, config.seed)
+    together = clusters(pairs, _entries(store, new_key))
+    differences = paired_differences(
+        first, second, settings.metric, config.export.bootstrap, config.seed, together
+    )
     value, value_in_use = (float(point_metrics(one)[settings.metric] or 0.0) for one in (first, second))
     low, high = np.percentile(differences, PERCENTILES)
     return replace(
@@ -101,13 +105,21 @@ def compare(config: Config, store: Store, new_key: str, current_key: str) -> Com
     )
 
 
-def paired_differences(first: Sample, second: Sample, metric: str, count: int, seed: int) -> Numbers:
+def paired_differences(
+    first: Sample,
+    second: Sample,
+    metric: str,
+    count: int,
+    seed: int,
+    together: NDArray[np.integer] | None = None,
+) -> Numbers:
     """`metric` of the first less that of the second, on each of `count` resamples of the pairs.
 
     Both see the same resamples; those that lose one of two classes are dropped.
 
     Args:
         first, second: the same pairs in the same order, of both classes.
+        together: from `clusters`: which of them are resampled together; None for each on its own.
 
     Returns:
         (m,), m at most `count`.
@@ -115,9 +127,15 @@ def paired_differences(first: Sample, second: Sample, metric: str, count: int, s
     return np.concatenate(
         [
             weighted_metrics(first, weights)[metric] - weighted_metrics(second, weights)[metric]
-            for weights in resamples(first.labels, count, seed)
+            for weights in resamples(first.labels, count, seed, together)
         ]
     )
+
+
+def _entries(store: Store, key: str) -> dict[str, str]:
+    """Where the entries of a run's catalogues stand; nothing where its `prepare` was swept away."""
+    folder = store.path("prepare", store.manifest("export", key).inputs["prepare"])
+    return catalogue_columns(folder) if folder.is_dir() else {}
 
 
 def _check(store: Store, stage: str, key: str, names: tuple[str, ...]) -> None:
@@ -133,11 +151,11 @@ def _check(store: Store, stage: str, key: str, names: tuple[str, ...]) -> None:
 
 
 def _test_pairs(export: Path, score: str) -> pl.DataFrame:
-    """The labelled test pairs of an export: `text_a`, `text_b`, `label`, `group`, `score`."""
+    """The labelled test pairs of an export: `text_a`, `text_b`, `label`, `group`, `source`, `score`."""
     return (
         pl.scan_parquet(export / "predictions.parquet")
         .filter(pl.col("split") == "test", pl.col("label").is_not_null())
-        .select("text_a", "text_b", "label", "group", pl.col(score).alias("score"))
+        .select("text_a", "text_b", "label", "group", "source", pl.col(score).alias("score"))
         .collect()
     )
 

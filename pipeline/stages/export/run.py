@@ -26,6 +26,7 @@ from pipeline.stages.export.figures import draw_all
 from pipeline.stages.export.report import HEADLINE, disagreements, write_report
 from pipeline.stages.export.retrieval import measure_retrieval, ndcg
 from pipeline.stages.filter.artifact import bounds_in_force
+from pipeline.stages.prepare.artifact import catalogue_columns
 from pipeline.store.manifest import Manifest, read_manifest
 from pipeline.terminal.progress import progress
 
@@ -74,6 +75,7 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
         bootstrap=config.bootstrap,
         bins=config.ece_bins,
         seed=context.seed,
+        entries=catalogue_columns(inputs["prepare"]),
     )
     metrics["durations"] = {stage: manifest.duration_seconds for stage, manifest in manifests.items()}
     metrics["artifacts"] = artifacts

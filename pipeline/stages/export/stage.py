@@ -20,7 +20,7 @@ def _listed(values: Mapping[str, float | None]) -> str:
 
 STAGE = Stage(
     package=__package__ or "",
-    version=1,
+    version=2,
     reads=("prepare", "teach", "score", "filter", "distill"),
     title="measure and export the student",
     section=ExportConfig,

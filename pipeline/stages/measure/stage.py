@@ -14,7 +14,7 @@ def _sentence(summary: Summary) -> str:
 
 STAGE = Stage(
     package=__package__ or "",
-    version=2,
+    version=3,
     reads=("score", "filter", "distill"),
     title="measure the student",
     section=ExportConfig,

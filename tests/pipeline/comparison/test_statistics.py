@@ -36,8 +36,11 @@ def test_means_and_differences_against_scikit_learn(compared: Path) -> None:
             assert row["deviation"] == pytest.approx(per_seed[:, column].std(ddof=1))
     generator, labels = np.random.default_rng(5), found["flip"][0][0]["label"].to_numpy()
     gaps = []
+    pairs = found["flip"][0][0]
+    assert pairs["group"].null_count() == 0
+    groups = [np.flatnonzero((pairs["group"] == name).to_numpy()) for name in pairs["group"].unique()]
     while len(gaps) < 400:
-        rows = generator.integers(0, len(whole), len(whole))
+        rows = np.concatenate([groups[n] for n in generator.integers(0, len(groups), len(groups))])
         if len(set(labels[rows])) == 2:
             ours, theirs = (np.array(values(v, "decoder", rows))[:, 1].mean() for v in ("flip", "sft"))
             gaps.append(ours - theirs)

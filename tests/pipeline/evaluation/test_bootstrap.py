@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 from sklearn import metrics as reference
 
-from pipeline.evaluation.bootstrap import Sample, intervals, resamples, weighted_metrics
+from pipeline.evaluation.bootstrap import Sample, clusters, intervals, resamples, weighted_metrics
 from pipeline.evaluation.metrics import METRICS
 from tests.pipeline.evaluation.made_up import by_scikit_learn, ece_by_loop, made_up
 
@@ -63,3 +64,50 @@ def test_resamples_of_one_class_are_dropped_and_counted() -> None:
     assert 400 - len(weights) == pytest.approx(400 * (0.75**4 + 0.25**4), abs=35)
     assert (weights.sum(axis=1) == 4).all()
     assert (weights[:, 0] > 0).all()
+
+
+def test_clusters_are_drawn_whole_and_equal_scikit_learn_on_what_was_drawn() -> None:
+    sample = made_up(60, seed=8)
+    together = np.random.default_rng(0).integers(0, 12, 60)
+    together = np.unique(together, return_inverse=True)[1]
+    units = together.max() + 1
+    (weights,) = resamples(sample.labels, 50, 4, together)
+    generator = np.random.default_rng(4)
+    values = []
+    for row in weights:
+        drawn = generator.integers(0, units, units)
+        rows = np.concatenate([np.flatnonzero(together == cluster) for cluster in drawn])
+        assert row.tolist() == np.bincount(rows, minlength=60).tolist()
+        values.append(reference.roc_auc_score(sample.labels[rows], sample.scores[rows]))
+    assert weighted_metrics(sample, weights)["auroc"] == pytest.approx(values)
+    ranges, _ = intervals({"one": sample}, 50, 4, together)
+    assert ranges["one"]["auroc"] == pytest.approx(np.percentile(values, [2.5, 97.5]).tolist())
+
+
+def test_copies_of_a_pair_are_no_further_evidence() -> None:
+    """Every pair ten times: as clusters the interval is what it was, pair by pair a third as wide."""
+    sample = made_up(80, seed=3)
+    copies = Sample(
+        np.repeat(sample.labels, 10), np.repeat(sample.scores, 10), np.repeat(sample.probabilities, 10),
+        sample.threshold, sample.bins,
+    )  # fmt: skip
+    low, high = intervals({"one": sample}, 400, 1)[0]["one"]["auroc"]
+    assert intervals({"one": copies}, 400, 1, np.repeat(np.arange(80), 10))[0]["one"]["auroc"] == pytest.approx(
+        (low, high)
+    )
+    narrow = intervals({"one": copies}, 400, 1)[0]["one"]["auroc"]
+    assert narrow[1] - narrow[0] < 0.5 * (high - low)
+
+
+def test_a_group_holds_its_pairs_together_else_a_query_does() -> None:
+    pairs = pl.DataFrame(
+        {
+            "group": ["g", None, None, "g", None, "q", None],
+            "text_a": ["1", "q", "q", "2", "g", "q", "r"],
+            "text_b": ["a", "a", "b", "b", "c", "c", "c"],
+            "source": ["x", "x", "x", "x", "y", "y", "y"],
+        }
+    )
+    assert clusters(pairs).tolist() == [0, 1, 1, 0, 2, 3, 4]
+    # In y the entries stand on the left: the queries are the texts on the right.
+    assert clusters(pairs, {"y": "text_a"}).tolist() == [0, 1, 1, 0, 2, 3, 2]

@@ -18,6 +18,8 @@ def scored(seed: int = 0) -> pl.DataFrame:
     draw = np.random.default_rng(seed)
     labels = np.tile([1, 0], 60)
     columns = {
+        "text_a": [f"query {n // 2}" for n in range(120)],
+        "group": pl.Series([None] * 120, dtype=pl.String),
         "split": ["dev"] * 60 + ["test"] * 60,
         "label": pl.Series([None if n % 20 == 7 else int(label) for n, label in enumerate(labels)], dtype=pl.Int8),
         "teacher": (0.3 * labels + 0.3 * draw.normal(size=120)).clip(-1, 1).astype(np.float32),
