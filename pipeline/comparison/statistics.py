@@ -50,19 +50,51 @@ class MeasuredStudent:
 def value_rows(students: Iterable[MeasuredStudent]) -> pl.DataFrame:
     """A row for each student, split, score and metric, with the columns `ROWS`.
 
-    The teacher is the same for all students of a dataset: its rows stand once, as the variant `teacher`, seed 0.
+    A teacher's rows stand once, as a variant of its own (`teacher_names`), seed 0.
     """
     rows: dict[tuple[Any, ...], float] = {}
+    students = list(students)
+    teachers = {
+        name: teacher_names([one for one in students if one.dataset == name])
+        for name in {student.dataset for student in students}
+    }
     for student in students:
+        teacher = teachers[student.dataset][student.variant]
         metrics = json.loads((student.folder / "metrics.json").read_text("utf-8"))
         for split, scores in metrics["splits"].items():
             for score in SCORES:
-                who = (TEACHER, 0) if score == TEACHER else (student.variant, student.seed)
+                who = (teacher, 0) if score == TEACHER else (student.variant, student.seed)
                 for metric in METRICS:
                     value = scores[score][metric]["value"]
                     if value is not None:
                         rows.setdefault((student.dataset, *who, split, score, metric), value)
     return pl.DataFrame([(*key, value) for key, value in rows.items()], schema=ROWS, orient="row")
+
+
+def teacher_names(students: Iterable[MeasuredStudent]) -> dict[str, str]:
+    """Under which name each variant's teacher stands among the variants of its dataset.
+
+    Returns:
+        `teacher` for the first variant's, and for all that share it; `teacher of VARIANT` for another one.
+    """
+    seen: list[tuple[str, pl.Series]] = []
+    names: dict[str, str] = {}
+    for student in students:
+        if student.variant not in names:
+            scores = _test_predictions(student)["teacher"]
+            known = next((name for name, others in seen if others.equals(scores)), None)
+            names[student.variant] = known or (f"{TEACHER} of {student.variant}" if seen else TEACHER)
+            seen.append((names[student.variant], scores))
+    return names
+
+
+def is_teacher(variant: str) -> bool:
+    """Whether a name among the variants is a teacher's."""
+    return variant == TEACHER or variant.startswith(f"{TEACHER} of ")
+
+
+def _test_predictions(student: MeasuredStudent) -> pl.DataFrame:
+    return pl.read_parquet(student.folder / "predictions.parquet").filter(split="test").sort("pair_id")
 
 
 def summarise(students: Iterable[MeasuredStudent], against: str, *, count: int, seed: int) -> pl.DataFrame:
@@ -78,7 +110,7 @@ def summarise(students: Iterable[MeasuredStudent], against: str, *, count: int, 
         standard deviation over seeds. Two variants are compared on the seeds that both have, where there are any.
 
     Raises:
-        FlipkdError: the students of a dataset have different test pairs or teachers.
+        FlipkdError: the students of a dataset have different test pairs.
     """
     by_dataset: dict[str, list[MeasuredStudent]] = {}
     for student in students:
@@ -94,7 +126,8 @@ def summarise(students: Iterable[MeasuredStudent], against: str, *, count: int, 
 def _summarise(
     dataset: str, students: list[MeasuredStudent], against: str, count: int, seed: int
 ) -> Iterable[dict[str, Any]]:
-    labels, together, samples, chosen = _samples(dataset, students)
+    teachers = teacher_names(students)
+    labels, together, samples, chosen = _samples(dataset, students, teachers)
     whole = np.ones((1, len(labels)), np.int32)
     exact = {key: _of(sample, whole) for key, sample in samples.items()}
     drawn: dict[Any, dict[str, list[Numbers]]] = {key: {metric: [] for metric in METRICS} for key in samples}
@@ -109,8 +142,8 @@ def _summarise(
     scores = (*SCORES[1:], BEST)
 
     def keys(variant: str, score: str) -> list[Key]:
-        if variant == TEACHER:
-            return [(TEACHER, 0, TEACHER)]
+        if is_teacher(variant):
+            return [(variant, 0, TEACHER)]
         seeds = [student.seed for student in students if student.variant == variant]
         return [(variant, number, chosen[variant] if score == BEST else score) for number in seeds]
 
@@ -119,7 +152,8 @@ def _summarise(
         level = float(np.mean([exact[key][metric][0] for key in side]))
         return level, np.mean([spread[key][metric] for key in side], axis=0)
 
-    for variant, score in [(TEACHER, TEACHER), *((v, s) for v in variants for s in scores)]:
+    named = dict.fromkeys(teachers.values())
+    for variant, score in [*((name, TEACHER) for name in named), *((v, s) for v in variants for s in scores)]:
         ours = keys(variant, score)
         for metric in METRICS:
             if metric not in exact[ours[0]]:
@@ -130,9 +164,9 @@ def _summarise(
             deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
             yield common | {"against": "", "mean": level, "deviation": deviation, **_interval(draws)}
             for other in (against, TEACHER):
-                if other == variant or (other != TEACHER and other not in variants) or variant == TEACHER:
+                if other == variant or (other != TEACHER and other not in variants) or is_teacher(variant):
                     continue
-                mine, theirs = shared(ours, keys(other, score))
+                mine, theirs = shared(ours, keys(teachers[variant] if other == TEACHER else other, score))
                 level, draws = means(mine, metric)
                 their_level, their_draws = means(theirs, metric)
                 yield common | {
@@ -144,13 +178,13 @@ def _summarise(
 def shared(ours: list[Key], theirs: list[Key]) -> tuple[list[Key], list[Key]]:
     """Two variants' students of the same seeds; all where one is the teacher, or they have none in common."""
     common = {key[1] for key in ours} & {key[1] for key in theirs}
-    if not common or theirs[0][0] == TEACHER:
+    if not common or theirs[0][2] == TEACHER:
         return ours, theirs
     return [key for key in ours if key[1] in common], [key for key in theirs if key[1] in common]
 
 
 def _samples(
-    dataset: str, students: list[MeasuredStudent]
+    dataset: str, students: list[MeasuredStudent], teachers: Mapping[str, str]
 ) -> tuple[NDArray[np.integer], NDArray[np.integer], dict[Key, Sample], dict[str, str]]:
     """What all students of a dataset share, and each of them.
 
@@ -164,17 +198,17 @@ def _samples(
     together = np.zeros(0, np.intp)
     for student in students:
         metrics = json.loads((student.folder / "metrics.json").read_text("utf-8"))
-        pairs = pl.read_parquet(student.folder / "predictions.parquet").filter(split="test").sort("pair_id")
-        identity = pairs.select("pair_id", "label", "teacher")
+        pairs = _test_predictions(student)
+        identity = pairs.select("pair_id", "label")
         if first is not None and not identity.equals(first):
             raise FlipkdError(
-                f"{dataset}: variant {student.variant} has other test pairs or another teacher than "
-                f"{students[0].variant}; a variant may change nothing in prepare and teach: make it a dataset"
+                f"{dataset}: variant {student.variant} has other test pairs than {students[0].variant}; a variant "
+                "may change nothing in prepare that changes them: make it a dataset"
             )
         first, together = identity, clusters(pairs)
         labels = pairs["label"].to_numpy()
         for score in SCORES:
-            who, number = (TEACHER, 0) if score == TEACHER else (student.variant, student.seed)
+            who, number = (teachers[student.variant], 0) if score == TEACHER else (student.variant, student.seed)
             values = pairs[score].to_numpy()
             threshold = metrics["thresholds"][score]
             samples.setdefault((who, number, score), Sample(labels, values, np.clip(values, 0, 1), threshold, 10))

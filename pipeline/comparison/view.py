@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.comparison.statistics import BEST, TEACHER
+from pipeline.comparison.statistics import BEST, TEACHER, is_teacher
 from pipeline.evaluation.headline import SHOWN_METRICS
 from pipeline.terminal.markdown import markdown_table
 
@@ -31,11 +31,11 @@ def markdown(summary: pl.DataFrame, against: str) -> str:
 
 def _table(rows: pl.DataFrame, metric: str, against: str) -> str:
     cells = {(r["variant"], r["score"], r["against"]): r for r in rows.to_dicts()}
-    teacher = cells[TEACHER, TEACHER, ""]
     head = [SHOWN_METRICS[metric], *COLUMNS[:3], f"best - {against}'s best", "best - teacher"]
     most = rows.filter(against="")["seeds"].max()
-    lines = [["teacher", _value(teacher), "", "", "", ""]]
-    for variant in rows.filter(pl.col("variant") != TEACHER)["variant"].unique(maintain_order=True):
+    names = rows["variant"].unique(maintain_order=True).to_list()
+    lines = [[name, _value(cells[name, TEACHER, ""]), "", "", "", ""] for name in names if is_teacher(name)]
+    for variant in [name for name in names if not is_teacher(name)]:
         found = [_value(cells.get((variant, score, ""))) for score in COLUMNS[:3]]
         gaps = [_gap(cells.get((variant, BEST, other))) for other in (against, TEACHER)]
         seeds = rows.filter(variant=variant, against="")["seeds"].max()
@@ -57,13 +57,16 @@ def _gap(row: dict[str, Any] | None) -> str:
 
 
 def draw(summary: pl.DataFrame, path: Path, metric: str = "f1") -> None:
-    """A panel for each dataset: every variant's scores with 95 % intervals, the teacher as a band."""
+    """A panel for each dataset: every variant's scores with 95 % intervals, the teacher as a band.
+
+    Where variants have teachers of their own, the band is the first variant's, the others are broken lines.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     rows = summary.filter((pl.col("metric") == metric) & (pl.col("against") == ""))
     datasets = rows["dataset"].unique(maintain_order=True).to_list()
-    variants = rows.filter(pl.col("variant") != TEACHER)["variant"].unique(maintain_order=True).to_list()
+    variants = [name for name in rows["variant"].unique(maintain_order=True) if not is_teacher(name)]
     height = 1.4 + 0.42 * len(variants)
     figure = Figure(figsize=(1.8 + 4.2 * len(datasets), height), layout="constrained")
     FigureCanvasAgg(figure)
@@ -73,6 +76,8 @@ def draw(summary: pl.DataFrame, path: Path, metric: str = "f1") -> None:
         teacher = part.filter(variant=TEACHER).row(0, named=True)
         panel.axvspan(teacher["low"], teacher["high"], color="#d9d9d9", zorder=0)
         panel.axvline(teacher["mean"], color="#7f7f7f", linewidth=1, zorder=1, label="teacher")
+        for other in part.filter(pl.col("score") == TEACHER, pl.col("variant") != TEACHER)["mean"]:
+            panel.axvline(other, color="#7f7f7f", linewidth=1, linestyle="--", zorder=1)
         for offset, (score, colour) in zip((0.22, 0, -0.22), COLOURS.items(), strict=True):
             found = part.filter(pl.col("score") == score)
             place = [len(variants) - 1 - variants.index(v) + offset for v in found["variant"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import polars as pl
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
-from pipeline.comparison.statistics import MeasuredStudent, summarise
-from pipeline.comparison.view import markdown
+from data.errors import FlipkdError
+from pipeline.comparison.statistics import MeasuredStudent, summarise, teacher_names, value_rows
+from pipeline.comparison.view import draw, markdown
+from pipeline.evaluation.metrics import METRICS
 from tests.comparisons import measured, measured_folder
 
 SCORES = ("teacher", "decoder", "encoder", "fused")
@@ -74,3 +77,59 @@ def test_a_variant_that_lacks_seeds_is_compared_on_those_it_has(compared: Path) 
     text = markdown(summary, "sft")
     assert "| `sft` (1 of 2 seeds) |" in text
     assert "| `flip` |" in text
+
+
+def _student(folder: Path, variant: str, seed: int, teacher: int) -> MeasuredStudent:
+    """A measured student by hand: 40 test pairs, whose teacher's scores a number decides."""
+    labels = np.tile([0, 1], 20)
+    folder = folder / f"{variant}-{seed}"
+    folder.mkdir(parents=True)
+    drawn = {"teacher": teacher} | {name: 10 * seed + n for n, name in enumerate(SCORES[1:])}
+    columns = {
+        "pair_id": [f"{n:02}" for n in range(40)],
+        "split": ["test"] * 40,
+        "text_a": [f"query {n // 2}" for n in range(40)],
+        "group": pl.Series([None] * 40, dtype=pl.String),
+        "label": labels,
+        **{name: 0.4 * labels + np.random.default_rng(own).random(40) for name, own in drawn.items()},
+    }
+    pl.DataFrame(columns).write_parquet(folder / "predictions.parquet")
+    scores = {name: {metric: {"value": 0.5} for metric in METRICS} for name in SCORES}
+    metrics = {"thresholds": dict.fromkeys(SCORES, 0.6), "splits": {"dev": scores, "test": scores}}
+    (folder / "metrics.json").write_text(json.dumps(metrics), "utf-8")
+    return MeasuredStudent("made", variant, seed, folder)
+
+
+def test_variants_may_have_teachers_of_their_own(tmp_path: Path) -> None:
+    """Each is compared with its own; a teacher that several share stands once."""
+    teachers = {"sft": 1, "flip": 1, "flip_tuned": 2, "flip_mined": 2}
+    students = [_student(tmp_path, name, seed, number) for name, number in teachers.items() for seed in (1, 2)]
+    other = "teacher of flip_tuned"
+    assert list(teacher_names(students).values()) == ["teacher", "teacher", other, other]
+    summary = summarise(students, "sft", count=100, seed=0).filter(metric="auroc")
+
+    def auroc(variant: str, seed: int, score: str) -> float:
+        pairs = pl.read_parquet(tmp_path / f"{variant}-{seed}" / "predictions.parquet")
+        return float(roc_auc_score(pairs["label"], pairs[score]))
+
+    for name, variant in (("teacher", "sft"), ("teacher of flip_tuned", "flip_mined")):
+        row = summary.filter(variant=name, against="").row(0, named=True)
+        assert row["mean"] == pytest.approx(auroc(variant, 1, "teacher"))
+        assert summary.filter(variant=name).height == 1
+        found = summary.filter(variant=variant, score="decoder", against="teacher").row(0, named=True)
+        students_mean = np.mean([auroc(variant, seed, "decoder") for seed in (1, 2)])
+        assert found["mean"] == pytest.approx(students_mean - row["mean"])
+    values = value_rows(students)
+    assert set(values["variant"]) == {*teachers, "teacher", "teacher of flip_tuned"}
+    table = markdown(summarise(students, "sft", count=100, seed=0), "sft")
+    assert table.count("\n| teacher |") == 2 == table.count("\n| teacher of flip_tuned |")
+    draw(summarise(students, "sft", count=100, seed=0), tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
+
+
+def test_other_test_pairs_are_refused(tmp_path: Path) -> None:
+    students = [_student(tmp_path, "sft", 1, 1), _student(tmp_path, "flip", 1, 1)]
+    pairs = pl.read_parquet(students[1].folder / "predictions.parquet")
+    pairs.with_columns(label=1 - pl.col("label")).write_parquet(students[1].folder / "predictions.parquet")
+    with pytest.raises(FlipkdError, match="made: variant flip has other test pairs than sft"):
+        summarise(students, "sft", count=100, seed=0)
