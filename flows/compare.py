@@ -28,7 +28,7 @@ from flows.workers import in_process, processes_ended_if_stopped
 from pipeline.comparison.config import CompareConfig
 from pipeline.comparison.statistics import MeasuredStudent, summarise, value_rows
 from pipeline.comparison.students import PlannedStudent
-from pipeline.comparison.view import draw, markdown
+from pipeline.comparison.view import cost_table, draw, markdown
 from pipeline.runner.execute import execute
 from pipeline.runner.plan import Step
 from pipeline.runner.runs import recording
@@ -189,9 +189,10 @@ def write(students: Sequence[MeasuredStudent], comparison: CompareConfig, out: P
     """Write what is known so far; each file is replaced as a whole."""
     make_folder(out)
     summary = summarise(students, comparison.against, count=comparison.resamples, seed=comparison.seeds[0])
-    text = markdown(summary, comparison.against)
+    values = value_rows(students)
+    text = "\n".join(part for part in (markdown(summary, comparison.against), cost_table(values)) if part)
     for name, save in {
-        "comparison.parquet": lambda path: value_rows(students).write_parquet(path),
+        "comparison.parquet": values.write_parquet,
         "summary.parquet": summary.write_parquet,
         "comparison.md": lambda path: path.write_text(text, encoding="utf-8"),
         "comparison.png": lambda path: draw(summary, path),

@@ -30,11 +30,13 @@ def iso(time: float) -> str:
     return datetime.fromtimestamp(time, UTC).isoformat(timespec="seconds")
 
 
-def write_manifest(folder: Path, stage: str, config: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+def write_manifest(
+    folder: Path, stage: str, config: Mapping[str, Any], summary: Mapping[str, Any], **changes: Any
+) -> None:
     """Make a folder an artifact that other stages can read."""
     nothing: dict[str, Any] = {"inputs": {}, "files": {}, "packages": {}, "machine": {}}
     about = {"stage": stage, "stage_version": 2, "key": "k", "seed": 5, "started": "", "duration_seconds": 0.0}
-    manifest = Manifest.model_validate(nothing | about | {"config": config, "summary": summary})
+    manifest = Manifest.model_validate(nothing | about | {"config": config, "summary": summary} | changes)
     (folder / "manifest.json").write_text(sealed(manifest), "utf-8")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+import sys
+
 import torch
 from accelerate.utils import parse_flag_from_env
 from sentence_transformers.util import get_device_name
@@ -19,3 +22,11 @@ def own_device() -> torch.device:
     training begins: nothing is moved twice.
     """
     return torch.device("cpu" if parse_flag_from_env("ACCELERATE_USE_CPU") else get_device_name())
+
+
+def peak_memory() -> int:
+    """The most memory that this process has held, bytes: of its GPU where there is one, else of its own."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    # Kilobytes on Linux, bytes on macOS.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

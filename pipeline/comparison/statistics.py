@@ -9,7 +9,7 @@ seeds, beside it, how far on chance in training.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from data.errors import FlipkdError
 from pipeline.evaluation.bootstrap import PERCENTILES, Sample, clusters, resamples, weighted_metrics
 from pipeline.evaluation.headline import SCORES
 from pipeline.evaluation.metrics import METRICS
+from pipeline.store.manifest import read_manifest
 
 Numbers = NDArray[np.floating]
 Key = tuple[str, int, str]  # variant, seed, score
@@ -35,6 +36,7 @@ SUMMARY = {
 }  # fmt: skip
 TEACHER = "teacher"
 BEST = "best"
+COST = "cost"
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,9 @@ class MeasuredStudent:
 def value_rows(students: Iterable[MeasuredStudent]) -> pl.DataFrame:
     """A row for each student, split, score and metric, with the columns `ROWS`.
 
-    A teacher's rows stand once, as a variant of its own (`teacher_names`), seed 0.
+    A teacher's rows stand once, as a variant of its own (`teacher_names`), seed 0. What a training cost stands
+    under the split `train` and the score `cost`: its `seconds`, and of a student's steps the `tokens` and
+    `peak_memory_gb` (`pipeline.stages.distill.job.training_cost`).
     """
     rows: dict[tuple[Any, ...], float] = {}
     students = list(students)
@@ -60,6 +64,8 @@ def value_rows(students: Iterable[MeasuredStudent]) -> pl.DataFrame:
     }
     for student in students:
         teacher = teachers[student.dataset][student.variant]
+        for who, metric, value in _costs(student, teacher):
+            rows.setdefault((student.dataset, *who, "train", COST, metric), value)
         metrics = json.loads((student.folder / "metrics.json").read_text("utf-8"))
         for split, scores in metrics["splits"].items():
             for score in SCORES:
@@ -69,6 +75,19 @@ def value_rows(students: Iterable[MeasuredStudent]) -> pl.DataFrame:
                     if value is not None:
                         rows.setdefault((student.dataset, *who, split, score, metric), value)
     return pl.DataFrame([(*key, value) for key, value in rows.items()], schema=ROWS, orient="row")
+
+
+def _costs(student: MeasuredStudent, teacher: str) -> Iterator[tuple[tuple[str, int], str, float]]:
+    """Variant and seed, metric, value: what the student's training and its teacher's took, where it is known."""
+    artifacts = student.folder.parents[1]
+    distilled = read_manifest(artifacts / "distill" / read_manifest(student.folder).inputs["distill"])
+    for metric, value in distilled.summary.get("cost", {}).items():
+        if value is not None:
+            yield (student.variant, student.seed), metric, float(value)
+    scored = artifacts / "score" / distilled.inputs["score"]
+    taught = artifacts / "teach" / read_manifest(scored).inputs["teach"] if scored.is_dir() else scored
+    if taught.is_dir():
+        yield (teacher, 0), "seconds", read_manifest(taught).duration_seconds
 
 
 def teacher_names(students: Iterable[MeasuredStudent]) -> dict[str, str]:

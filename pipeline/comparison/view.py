@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.comparison.statistics import BEST, TEACHER, is_teacher
+from pipeline.comparison.statistics import BEST, COST, TEACHER, is_teacher
 from pipeline.evaluation.headline import SHOWN_METRICS
 from pipeline.terminal.markdown import markdown_table
 
@@ -43,6 +43,26 @@ def _table(rows: pl.DataFrame, metric: str, against: str) -> str:
         few = "" if seeds == most else f" ({seeds} of {most} seeds)"
         lines.append([f"`{variant}`{few}", *found, *gaps])
     return markdown_table(head, lines).rstrip("\n")
+
+
+def cost_table(values: pl.DataFrame) -> str:
+    """What each variant's training took, means over seeds; empty where no manifest says.
+
+    Args:
+        values: from `pipeline.comparison.statistics.value_rows`.
+    """
+    parts = []
+    for (dataset,), part in values.filter(score=COST).group_by("dataset", maintain_order=True):
+        means = part.group_by("variant", "metric").agg(pl.mean("value"))
+        cells = {(name, metric): value for name, metric, value in means.iter_rows()}
+        lines = []
+        for name in part["variant"].unique(maintain_order=True):
+            found = [cells.get((name, metric)) for metric in ("seconds", "tokens", "peak_memory_gb")]
+            shown = ["" if value is None else f"{value:,.{n // 2}f}" for n, value in enumerate(found)]
+            lines.append([name if is_teacher(name) else f"`{name}`", *shown])
+        head = ["cost of training", "seconds", "tokens through the trained layers", "peak memory, GB"]
+        parts.append(f"### {dataset}\n\n{markdown_table(head, lines, right=head[1:])}")
+    return "\n".join(parts)
 
 
 def _value(row: dict[str, Any] | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from safetensors.torch import save_file
 
 from data.errors import FlipkdError
 from data.schema import TRAINING_LOG, write_table
-from models.runtime.device import own_device
+from models.runtime.device import own_device, peak_memory
 from models.runtime.precision import matrix_precision
 from models.student.flipkd_student import QUERIES, SETTINGS
 from models.student.frozen import Activations
@@ -204,6 +205,22 @@ def _write(out: Path, student: Student, state: State, config: DistillConfig, dty
     write_table(pa.Table.from_pylist(rows, schema=TRAINING_LOG), out / "training_log.parquet", TRAINING_LOG)
 
 
+def training_cost(rows: Sequence[dict[str, Any]]) -> dict[str, float | int | None]:
+    """What all steps took, those too that an earlier run had done, in this process.
+
+    Returns:
+        `tokens`: real ones that went through the trained layers, forward and backward. `seconds`: of the steps,
+        without what is computed once before them. Both None where a checkpoint of an earlier version did not say.
+        `peak_memory_gb`: of the GPU where there is one, else of the process.
+    """
+    known = all("seconds" in row for row in rows if row["step"])
+    return {
+        "tokens": sum(row.get("tokens", 0) for row in rows) if known else None,
+        "seconds": round(sum(row.get("seconds", 0.0) for row in rows), 1) if known else None,
+        "peak_memory_gb": round(peak_memory() / 1e9, 2),
+    }
+
+
 def _summary(student: Student, state: State, config: DistillConfig, precision: str) -> dict[str, Any]:
     measured = [row for row in state.rows if row.get("dev_decoder_auroc") is not None]
     best = next(row for row in measured if row["step"] == state.best_step)
@@ -220,5 +237,6 @@ def _summary(student: Student, state: State, config: DistillConfig, precision: s
         "sites": len(student.sites),
         "width": len(student.sites) * config.lora.rank,
         "matrix_precision": precision,
+        "cost": training_cost(state.rows),
         "tokens_per_second": round(sum(row["tokens_per_second"] for row in state.rows) / len(state.rows), 1),
     }

@@ -123,7 +123,9 @@ def train(training: Training) -> State:
             row: dict[str, Any] = {"step": state.step, "epoch": work.epoch, "loss": loss.item()}
             row |= {name: terms[name].item() if name in terms else None for name in ("ce", "mcl", "dist")}
             row |= {"learning_rate": rate, "gradient_norm": norm}
-            row["tokens_per_second"] = batch.tokens / (time.monotonic() - started)
+            # The log has their ratio alone; the sums are the training's cost.
+            row |= {"tokens": batch.tokens, "seconds": time.monotonic() - started}
+            row["tokens_per_second"] = row["tokens"] / row["seconds"]
             if state.step in evaluate_at:
                 row |= _evaluate(training, state)
             state.rows.append(row)

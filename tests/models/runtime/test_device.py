@@ -4,7 +4,7 @@ import pytest
 import torch
 from accelerate import PartialState
 
-from models.runtime.device import own_device
+from models.runtime.device import own_device, peak_memory
 from pipeline.stages.distill.processes import environment_of
 
 
@@ -44,3 +44,10 @@ def test_of_several_each_takes_its_own_gpu_or_all_the_cpu(
     for name, value in environment_of(1, 2).items():
         monkeypatch.setenv(name, value)
     assert own_device() == torch.device(found)
+
+
+def test_the_peak_of_memory_holds_what_was_held() -> None:
+    before = peak_memory()
+    held = bytearray(300_000_000)
+    held[::4096] = b"x" * len(held[::4096])
+    assert peak_memory() >= max(before, 300_000_000) or torch.cuda.is_available()

@@ -12,9 +12,10 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from data.errors import FlipkdError
 from pipeline.comparison.statistics import MeasuredStudent, summarise, teacher_names, value_rows
-from pipeline.comparison.view import draw, markdown
+from pipeline.comparison.view import cost_table, draw, markdown
 from pipeline.evaluation.metrics import METRICS
 from tests.comparisons import measured, measured_folder
+from tests.stores import write_manifest
 
 SCORES = ("teacher", "decoder", "encoder", "fused")
 
@@ -82,8 +83,17 @@ def test_a_variant_that_lacks_seeds_is_compared_on_those_it_has(compared: Path) 
 def _student(folder: Path, variant: str, seed: int, teacher: int) -> MeasuredStudent:
     """A measured student by hand: 40 test pairs, whose teacher's scores a number decides."""
     labels = np.tile([0, 1], 20)
-    folder = folder / f"{variant}-{seed}"
-    folder.mkdir(parents=True)
+    artifacts, own = folder / "artifacts", f"{variant}-{seed}"
+    cost = {"cost": {"tokens": 1000 * seed, "seconds": 10.0 * seed, "peak_memory_gb": None}}
+    for stage, name, inputs, summary in (
+        ("measure", own, {"distill": own}, {}),
+        ("distill", own, {"score": f"{teacher}"}, cost),
+        ("score", f"{teacher}", {"teach": f"{teacher}"}, {}),
+        ("teach", f"{teacher}", {}, {}),
+    ):
+        (artifacts / stage / name).mkdir(parents=True, exist_ok=True)
+        write_manifest(artifacts / stage / name, stage, {}, summary, inputs=inputs, duration_seconds=7.0 * teacher)
+    folder = artifacts / "measure" / own
     drawn = {"teacher": teacher} | {name: 10 * seed + n for n, name in enumerate(SCORES[1:])}
     columns = {
         "pair_id": [f"{n:02}" for n in range(40)],
@@ -109,7 +119,7 @@ def test_variants_may_have_teachers_of_their_own(tmp_path: Path) -> None:
     summary = summarise(students, "sft", count=100, seed=0).filter(metric="auroc")
 
     def auroc(variant: str, seed: int, score: str) -> float:
-        pairs = pl.read_parquet(tmp_path / f"{variant}-{seed}" / "predictions.parquet")
+        pairs = pl.read_parquet(tmp_path / "artifacts" / "measure" / f"{variant}-{seed}" / "predictions.parquet")
         return float(roc_auc_score(pairs["label"], pairs[score]))
 
     for name, variant in (("teacher", "sft"), ("teacher of flip_tuned", "flip_mined")):
@@ -121,6 +131,13 @@ def test_variants_may_have_teachers_of_their_own(tmp_path: Path) -> None:
         assert found["mean"] == pytest.approx(students_mean - row["mean"])
     values = value_rows(students)
     assert set(values["variant"]) == {*teachers, "teacher", "teacher of flip_tuned"}
+    costs = values.filter(score="cost", split="train").select("variant", "seed", "metric", "value").rows()
+    assert ("flip", 2, "tokens", 2000.0) in costs
+    assert ("teacher", 0, "seconds", 7.0) in costs
+    assert ("teacher of flip_tuned", 0, "seconds", 14.0) in costs
+    assert len(costs) == 2 + 2 * len(students)
+    assert "| teacher of flip_tuned | 14 |  |  |" in cost_table(values)
+    assert "| `flip_mined` | 15 | 1,500 |  |" in cost_table(values)
     table = markdown(summarise(students, "sft", count=100, seed=0), "sft")
     assert table.count("\n| teacher |") == 2 == table.count("\n| teacher of flip_tuned |")
     draw(summarise(students, "sft", count=100, seed=0), tmp_path / "figure.png")

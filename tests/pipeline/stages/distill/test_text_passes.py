@@ -46,6 +46,8 @@ def test_a_variant_goes_on_from_anothers_passes_to_the_same_student(
     kinds.clear()
     shared = train_job(job(tmp_path / "shared", base, **NO_MCL))
     assert (kinds.count("texts"), shared["steps_taken_over"]) == (0, 8)
+    # What was taken over is part of its cost.
+    assert alone["cost"]["tokens"] == shared["cost"]["tokens"] > 0
     assert len(kept(tmp_path / "shared")) == 1
     assert training_log(tmp_path / "shared").equals(training_log(tmp_path / "alone"))
     for name, tensor in adapter(tmp_path / "alone").items():
