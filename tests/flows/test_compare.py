@@ -38,6 +38,15 @@ def test_every_student_split_score_and_metric_has_a_row(compared: Path) -> None:
     rows = pl.read_parquet(compared / "out/comparison.parquet")
     assert rows.columns == ["dataset", "variant", "seed", "split", "score", "metric", "value"]
     assert set(rows["variant"]) == {"teacher", "flip", "sft", "zero_shot", "flip_hidden"}
+    costs = rows.filter(score="cost")
+    assert set(costs["split"]) == {"train"}
+    by_name = {
+        (v, m): x for v, m, x in costs.filter(pl.col("seed") < 2).select("variant", "metric", "value").rows()
+    }
+    assert by_name["teacher", "seconds"] > 0
+    # The untrained one took no step; flip also reads texts alone.
+    assert by_name["zero_shot", "tokens"] == 0 < by_name["sft", "tokens"] < by_name["flip", "tokens"]
+    rows = rows.filter(pl.col("score") != "cost")
     students = rows.filter(pl.col("variant") != "teacher")
     assert set(students["score"]) == set(SCORES[1:])
     assert students.select("variant", "seed", "split", "score", "metric").is_unique().all()
@@ -95,9 +104,10 @@ def test_several_at_a_time_give_the_same_numbers(
     said = capfd.readouterr().err
     for variant in ("flip", "sft"):  # two write to one terminal
         assert f"  tiny {variant} seed 1: distill: train the student\n" in said
-    ours = pl.read_parquet(tmp_path / "out/comparison.parquet")
+    took = pl.col("metric").is_in(["seconds", "peak_memory_gb"])
+    ours = pl.read_parquet(tmp_path / "out/comparison.parquet").filter(~took)
     theirs = pl.read_parquet(compared / "out/comparison.parquet").filter(
-        pl.col("variant").is_in(["teacher", "flip", "sft"]) & pl.col("seed").is_in([0, 1])
+        pl.col("variant").is_in(["teacher", "flip", "sft"]) & pl.col("seed").is_in([0, 1]) & ~took
     )
     keys = ["dataset", "variant", "seed", "split", "score", "metric"]
     both = ours.join(theirs, on=keys, suffix="_one_by_one", validate="1:1")
