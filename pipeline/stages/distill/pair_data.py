@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +14,12 @@ from torch import Tensor
 
 from data.errors import FlipkdError
 from models.objectives.screen import couples, known_together
+from models.runtime.truncation import cut_texts
 from models.student.flipkd_student import PairPrompt
 from models.student.frozen import unpaired_texts
 from pipeline.evaluation.metrics import calibrate, fit_calibration
 
+log = logging.getLogger("flipkd.distill")
 TEXT_IDS = ("text_a_id", "text_b_id")
 
 
@@ -123,6 +126,16 @@ def read_pairs(
     return data, pair_data(dev, "label", embeddings, prompt)
 
 
+def _warn_of_cut(prompt: PairPrompt, texts: list[str]) -> None:
+    """Say how many texts are longer than what the student reads of one."""
+    lost = cut_texts(prompt.tokenizer, texts, prompt.max_length, specials=False).lost
+    if lost.any():
+        log.warning(
+            "distill: %d of %d texts are longer than distill.max_length (%d tokens): %d tokens are not read",
+            (lost > 0).sum(), len(texts), prompt.max_length, lost.sum(),
+        )  # fmt: skip
+
+
 def _matches(train: pl.DataFrame, ids: pl.Series) -> np.ndarray:
     """The labelled matches among some texts, kept or not, as `couples` of the texts' places, sorted."""
     found = train.filter(pl.col("label") == 1, *(pl.col(name).is_in(ids.implode()) for name in TEXT_IDS))
@@ -157,6 +170,7 @@ def pair_data(
     if table.height != len(used):
         raise FlipkdError(f"{embeddings}: holds {table.height} of the {len(used)} texts that the pairs name")
     ids = table["text_id"].to_numpy()
+    _warn_of_cut(prompt, table["text"].to_list())
     return PairData(
         np.searchsorted(ids, rows["text_a_id"].to_numpy()),
         np.searchsorted(ids, rows["text_b_id"].to_numpy()),

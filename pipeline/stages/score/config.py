@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from pipeline.contract.section import MODEL_NAME, Positive, Section, by_identity, in_key_if_set, not_in_key
+from pipeline.contract.section import MODEL_NAME, Positive, Section, Share, by_identity, in_key_if_set, not_in_key
 
 
 class CrossEncoderSettings(Section):
@@ -34,6 +34,12 @@ class ScoreConfig(Section):
         default=8192,
         description="Texts per shard, the unit in which work is written.",
         json_schema_extra=not_in_key(),
+    )
+    max_truncated: Share | None = Field(
+        default=None,
+        description="An error where a larger share of the texts is longer than the teacher's window. What is cut "
+        "is counted and said in any case.",
+        json_schema_extra=in_key_if_set(),
     )
     cross_encoder: CrossEncoderSettings | None = Field(
         default=None,

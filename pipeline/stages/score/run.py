@@ -46,6 +46,7 @@ from pipeline.stages.score.checks import check_files, check_scores
 from pipeline.stages.score.config import CrossEncoderSettings, ScoreConfig
 from pipeline.stages.score.cross_encoder import cross_scores
 from pipeline.stages.score.shards import blocks
+from pipeline.stages.score.truncation import count_cut, warn_of_cut
 from pipeline.stages.score.vectors import embed_texts
 
 log = logging.getLogger("flipkd.score")
@@ -88,10 +89,14 @@ def run(config: ScoreConfig, inputs: Mapping[str, Path], out: Path, context: Con
     write_embeddings(out / "embeddings.parquet", texts, vectors, metadata)
     write_scores(out / "scores.parquet", pairs, texts, vectors, metadata, blended)
     check_files(pairs, out / "scores.parquet", out / "embeddings.parquet")
+    truncated = [found for cut in embedded.cuts if (found := count_cut(cut, out / "scores.parquet"))]
+    for found in truncated:
+        warn_of_cut(found, len(texts))
     return {
         "texts": len(texts),
         **summary(out / "scores.parquet"),
         **({"cross_encoder": blended.metadata} if blended else {}),
+        **({"truncated": truncated} if truncated else {}),
         "mean_cosine_of_different_texts": embedded.mean_cosine,
         "texts_embedded": len(embedded.computed),
         "texts_reused": len(texts) - len(embedded.computed),

@@ -27,7 +27,10 @@ def _check(config: Any, store: Store) -> None:
 def _sentence(summary: Summary) -> str:
     aurocs = (summary.get("auroc") or {}).items()
     measured = ", ".join(f"{split} {value:.3f}" for split, value in aurocs if value is not None)
-    return f"{summary['pairs']} pairs of {summary['texts']} texts" + (f"; AUROC {measured}" if measured else "")
+    cut = "".join(f", {found['texts']} of them cut" for found in summary.get("truncated", [])[:1])
+    return f"{summary['pairs']} pairs of {summary['texts']} texts{cut}" + (
+        f"; AUROC {measured}" if measured else ""
+    )
 
 
 STAGE = Stage(

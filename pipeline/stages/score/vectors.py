@@ -13,6 +13,7 @@ import numpy as np
 
 from data.arrays import create_array
 from data.errors import FlipkdError
+from models.runtime.truncation import Cut
 from models.teacher.bi_encoder import describe, load_teacher
 from models.teacher.ensemble import join
 from models.teacher.fixed_shapes import setting
@@ -21,6 +22,7 @@ from pipeline.stages.score.checks import check_embeddings
 from pipeline.stages.score.config import ScoreConfig
 from pipeline.stages.score.embedding_cache import add, open_cache
 from pipeline.stages.score.shards import blocks, embed_in_shards
+from pipeline.stages.score.truncation import teachers_cut
 from pipeline.stages.teach.artifact import Saved, read_combination, saved_teachers
 
 log = logging.getLogger("flipkd.score")
@@ -37,6 +39,7 @@ class Embedded:
         computed: rows of texts that a teacher had to read, int64 (m,); the others were cached.
         seconds: of embedding.
         teacher: for file metadata.
+        cuts: what each teacher does not read of the texts, where that is known.
     """
 
     vectors: np.ndarray
@@ -44,6 +47,7 @@ class Embedded:
     computed: np.ndarray
     seconds: float
     teacher: dict[str, Any]
+    cuts: tuple[Cut, ...] = ()
 
 
 def embed_texts(config: ScoreConfig, teach: Path, texts: Sequence[str], context: Context) -> Embedded:
@@ -78,6 +82,7 @@ def embed_texts(config: ScoreConfig, teach: Path, texts: Sequence[str], context:
             "combine": combined["combine"],
             "teachers": metadata,
         },
+        tuple(cut for part in parts for cut in part.cuts),
     )
 
 
@@ -87,6 +92,7 @@ def _one(
     """The vectors of one teacher."""
     trusted = saved.metadata["trust_remote_code"]
     teacher = load_teacher(saved.folder, trust_remote_code=trusted)
+    cut = teachers_cut(teacher, texts, config.max_truncated)
     cache = None
     # A teacher's own code may lie outside of its folder, so the folder's digest does not say what it computes.
     if not trusted:
@@ -107,7 +113,7 @@ def _one(
         "tuned": saved.metadata["kept"] == "tuned",
         **describe(teacher),
     }
-    return Embedded(vectors, mean_cosine, computed, seconds, metadata)
+    return Embedded(vectors, mean_cosine, computed, seconds, metadata, () if cut is None else (cut,))
 
 
 def _joined(parts: Sequence[Embedded], shares: Sequence[float], path: Path) -> np.ndarray:

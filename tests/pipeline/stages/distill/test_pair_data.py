@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -157,3 +158,18 @@ def test_matches_of_other_batches_are_known(prompt: PairPrompt, tmp_path: Path):
     expected = [[i == j or frozenset((i, j)) in matches for j in b.tolist()] for i in a.tolist()]
     assert data.same(rows).tolist() == expected
     assert plain.same(rows).sum() < data.same(rows).sum()
+
+
+def test_texts_beyond_the_students_window_are_named(
+    prompt: PairPrompt, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    filtered, embeddings, _ = write(tmp_path, [0] * 120)
+    with caplog.at_level(logging.WARNING, logger="flipkd"):
+        read_pairs(filtered, embeddings, prompt)
+    assert "longer than distill.max_length" not in caplog.text
+    table = pl.read_parquet(embeddings)
+    long = pl.when(pl.col("text_id") < 3).then(pl.col("text") + " my card" * 20).otherwise("text")
+    table.with_columns(text=long).write_parquet(embeddings)
+    with caplog.at_level(logging.WARNING, logger="flipkd"):
+        read_pairs(filtered, embeddings, prompt)
+    assert "texts are longer than distill.max_length (16 tokens)" in caplog.text
