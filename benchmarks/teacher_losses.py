@@ -18,8 +18,9 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import polars as pl
 import torch
@@ -53,29 +54,41 @@ def batches(
             yield batch
 
 
-def in_batch(embed: Callable[[list[str]], Tensor]) -> Loss:
-    def loss(texts: list[str], ids: list[str]) -> Tensor:
+def in_batch(teacher: SentenceTransformer) -> Loss:
+    """The first two texts of each id against those of the others."""
+    loss = losses.MultipleNegativesSymmetricRankingLoss(teacher)
+
+    def cost(texts: list[str], ids: list[str]) -> Tensor:
         own: dict[str, list[str]] = {}
         for text, name in zip(texts, ids, strict=True):
             own.setdefault(name, []).append(text)
-        first, second = (F.normalize(embed([pair[k] for pair in own.values()]), dim=1) for k in (0, 1))
-        similarity, same = first @ second.T / 0.05, torch.arange(len(own))
-        return (F.cross_entropy(similarity, same) + F.cross_entropy(similarity.T, same)) / 2
+        return loss([dict(teacher.preprocess([pair[k] for pair in own.values()])) for k in (0, 1)], None)
 
-    return loss
+    return cost
 
 
-def supervised_contrastive(embed: Callable[[list[str]], Tensor]) -> Loss:
-    def loss(texts: list[str], ids: list[str]) -> Tensor:
-        vectors = F.normalize(embed(texts), dim=1)
+def supervised_contrastive(teacher: SentenceTransformer) -> Loss:
+    def cost(texts: list[str], ids: list[str]) -> Tensor:
+        vectors = F.normalize(teacher(dict(teacher.preprocess(texts)))["sentence_embedding"], dim=1)
         itself = torch.eye(len(texts), dtype=torch.bool)
-        numbers = torch.tensor([sorted(set(ids)).index(name) for name in ids])
+        numbers = numbered(ids)
         same = (numbers[:, None] == numbers[None]) & ~itself
         logits = (vectors @ vectors.T / 0.1).masked_fill(itself, -1e9)
         matches = same.sum(1)
         return -((logits.log_softmax(1) * same).sum(1)[matches > 0] / matches[matches > 0]).mean()
 
-    return loss
+    return cost
+
+
+def batch_triplets(name: str, teacher: SentenceTransformer) -> Loss:
+    loss = getattr(losses, name)(teacher)
+    return lambda texts, ids: loss([dict(teacher.preprocess(texts))], numbered(ids))
+
+
+def numbered(ids: list[str]) -> Tensor:
+    """The ids of a batch as numbers."""
+    names = sorted(set(ids))
+    return torch.tensor([names.index(name) for name in ids])
 
 
 def main(
@@ -95,21 +108,12 @@ def main(
         name: own for name, own in rows.group_by("id", maintain_order=True).agg("text").iter_rows() if len(own) > 1
     }
 
-    def embed(batch: list[str]) -> Tensor:
-        return teacher(dict(teacher.preprocess(batch)))["sentence_embedding"]
-
-    own: dict[str, Any] = {"in_batch": in_batch, "supervised_contrastive": supervised_contrastive}
-    if loss in own:
-        cost = own[loss](embed)
-        ids, of_each = (32, 2) if loss == "in_batch" else (16, 4)
-    else:
-        triplets = getattr(losses, loss)(teacher)
-        ids, of_each = 16, 4
-        names = sorted(texts)
-        cost = lambda batch, of: triplets(  # noqa: E731
-            [dict(teacher.preprocess(batch))], torch.tensor([names.index(name) for name in of])
-        )
-
+    own: dict[str, Callable[[SentenceTransformer], Loss]] = {
+        "in_batch": in_batch,
+        "supervised_contrastive": supervised_contrastive,
+    }
+    cost = own.get(loss, partial(batch_triplets, loss))(teacher)
+    ids, of_each = (32, 2) if loss == "in_batch" else (16, 4)
     pairs = pl.read_parquet(prepared / "pairs.parquet").filter(pl.col("label").is_not_null())
     measured = []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,7 +41,8 @@ def cut_texts(tokenizer: Any, texts: Sequence[str], window: int, *, specials: bo
     room = window - (_SPECIALS if specials else 0) - len(before.encode())
     # A character is a byte at least; only where there may be more is it worth a look at the bytes.
     long = [n for n, text in enumerate(texts) if 4 * len(text) > room and len(text.encode()) > room]
-    for rows in _batches(long):
+    for start in range(0, len(long), _BATCH):
+        rows = long[start : start + _BATCH]
         batch = [before + texts[n] for n in rows]
         # verbose: a text past the model's positions is what is looked for, not worth a warning.
         found = tokenizer(batch, add_special_tokens=specials, truncation=False, padding=False, verbose=False)
@@ -51,8 +52,3 @@ def cut_texts(tokenizer: Any, texts: Sequence[str], window: int, *, specials: bo
                 head = hashlib.blake2b(np.asarray(ids[:window], np.int64).tobytes(), digest_size=8)
                 read[n] = int.from_bytes(head.digest(), "big") | 1
     return Cut(window, lost, read)
-
-
-def _batches(rows: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(rows), _BATCH):
-        yield rows[start : start + _BATCH]

@@ -172,6 +172,11 @@ def dimension(teacher: SentenceTransformer) -> int:
     return length
 
 
+def prompt_of(teacher: SentenceTransformer) -> str | None:
+    """What the teacher puts before every text that it is given without a word; None for nothing."""
+    return teacher.prompts.get(teacher.default_prompt_name or "") or None
+
+
 def describe(teacher: SentenceTransformer) -> dict[str, Any]:
     """What decides a teacher's vectors besides its weights: for file metadata. JSON-able."""
     pooling = next((module.pooling_mode for module in teacher.modules() if isinstance(module, Pooling)), None)
@@ -180,7 +185,7 @@ def describe(teacher: SentenceTransformer) -> dict[str, Any]:
         "max_length": teacher.get_max_seq_length(),
         "dtype": str(teacher.dtype).removeprefix("torch."),
         "dimension": dimension(teacher),
-        "prompt": teacher.prompts.get(teacher.default_prompt_name or "") or None,
+        "prompt": prompt_of(teacher),
         "parameters": sum(p.numel() for p in teacher.parameters()),
     }
 

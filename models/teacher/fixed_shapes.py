@@ -16,7 +16,7 @@ import numpy as np
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 
-from models.teacher.bi_encoder import BATCHES_PER_CHUNK, Pool, dimension, embed
+from models.teacher.bi_encoder import BATCHES_PER_CHUNK, Pool, dimension, embed, prompt_of
 
 PADDING = 8  # tokens; a text's length is rounded up to a multiple
 # Tokens per forward pass, for each unit of `batch_size`. On a CPU small passes are as fast as large ones, and
@@ -90,7 +90,7 @@ def token_counts(teacher: SentenceTransformer, texts: Sequence[str]) -> np.ndarr
     first = teacher[0]
     if not isinstance(first, Transformer):
         return None
-    prompt = teacher.prompts.get(teacher.default_prompt_name or "") or None
+    prompt = prompt_of(teacher)
     counts = [np.empty(0, dtype=np.int64)]
     for start in range(0, len(texts), TEXTS_PER_COUNT):
         read = teacher.preprocess(list(texts[start : start + TEXTS_PER_COUNT]), prompt=prompt)

@@ -17,7 +17,7 @@ from models.teacher.tuning_texts import InOrder, LabelledTexts, text_pairs, text
 
 # These take positives alone: the other texts of the batch are their negatives, so no text may stand there twice.
 POSITIVES_ONLY = frozenset({"MultipleNegativesRankingLoss", "MultipleNegativesSymmetricRankingLoss"})
-# Of texts with ids; chosen on dev of three sets beside a supervised contrastive loss and the batch triplet losses.
+# Of texts with ids; docs/RESULTS.md says beside which others it was chosen on dev.
 TEXTS_LOSS = "MultipleNegativesSymmetricRankingLoss"
 
 
@@ -38,15 +38,16 @@ class TrainingSets:
         rows: by a name; one or two sets of rows.
         losses: by the same names, a class of `sentence_transformers.losses`.
         sampler: makes the batches of one of the sets, as the trainer asks for them.
-        epochs: passes over the rows. batch_size: pairs per step. steps: of the whole training.
+        epochs: passes over the rows. steps: of the whole training.
+        device_batch_size: pairs per step of one device.
     """
 
     rows: dict[str, Dataset]
     losses: dict[str, str]
     sampler: Callable[..., Any]
     epochs: float
-    batch_size: int
     steps: int
+    device_batch_size: int
 
 
 def training_sets(
@@ -66,7 +67,8 @@ def training_sets(
         batch_size: pairs per step. epochs: passes over either. seed: decides which texts are paired.
     """
     devices = max(1, torch.cuda.device_count())
-    batch_size = math.ceil(batch_size / devices) * devices
+    device_batch_size = math.ceil(batch_size / devices)
+    batch_size = device_batch_size * devices
     rows: dict[str, Dataset] = {}
     losses: dict[str, str] = {}
     samplers: dict[str, Callable[..., Any]] = {}
@@ -87,7 +89,7 @@ def training_sets(
         samplers["anchor"] = partial(InOrder, size=paired.size)
         steps, epochs = steps + paired.batches, 1
     # The trainer saves its arguments with each checkpoint, so the sampler must be picklable.
-    return TrainingSets(rows, losses, partial(_sampler, by_column=samplers), epochs, batch_size, steps)
+    return TrainingSets(rows, losses, partial(_sampler, by_column=samplers), epochs, steps, device_batch_size)
 
 
 def _sampler(dataset: Dataset, *, by_column: dict[str, Callable[..., Any]], **settings: Any) -> Any:

@@ -30,7 +30,7 @@ from transformers.trainer_callback import PrinterCallback
 from data.errors import FlipkdError
 from models.runtime.precision import matrix_precision, resolved_precision
 from models.runtime.quiet import quiet
-from models.teacher.bi_encoder import pair_scores
+from models.teacher.bi_encoder import pair_scores, prompt_of
 from models.teacher.training_sets import LabelledPairs, TrainingSets
 
 log = logging.getLogger("flipkd.teach")
@@ -127,13 +127,13 @@ def tune(
         arguments = SentenceTransformerTrainingArguments(
             output_dir=str(folder),
             num_train_epochs=sets.epochs,
-            per_device_train_batch_size=sets.batch_size // max(1, torch.cuda.device_count()),
+            per_device_train_batch_size=sets.device_batch_size,
             learning_rate=learning_rate,
             warmup_steps=math.ceil(warmup_ratio * total),
             weight_decay=weight_decay,
             bf16=not on_cpu and torch.cuda.is_bf16_supported(),
             batch_sampler=sets.sampler,
-            prompts=teacher.prompts.get(teacher.default_prompt_name or "") or None,  # as in scoring
+            prompts=prompt_of(teacher),  # as in scoring
             # The callback asks for the evaluations; the trainer's own schedule only adds the last one.
             eval_strategy="steps",
             eval_steps=total,

@@ -1,7 +1,8 @@
 """Texts with an id as training data of the teacher: pairs of one id, batches in which no id stands twice.
 
 The other texts of such a batch are known to be no matches, so the losses with in-batch negatives
-(`tuning.POSITIVES_ONLY`) see no false negative, and one step of n pairs compares n (n - 1) negatives beside them.
+(`training_sets.POSITIVES_ONLY`) see no false negative, and one step of n pairs compares n (n - 1) negatives beside
+them.
 """
 
 from __future__ import annotations

@@ -58,10 +58,7 @@ def value_rows(students: Iterable[MeasuredStudent]) -> pl.DataFrame:
     """
     rows: dict[tuple[Any, ...], float] = {}
     students = list(students)
-    teachers = {
-        name: teacher_names([one for one in students if one.dataset == name])
-        for name in {student.dataset for student in students}
-    }
+    teachers = {dataset: teacher_names(own) for dataset, own in _by_dataset(students).items()}
     for student in students:
         teacher = teachers[student.dataset][student.variant]
         for who, metric, value in _costs(student, teacher):
@@ -84,8 +81,11 @@ def _costs(student: MeasuredStudent, teacher: str) -> Iterator[tuple[tuple[str, 
     for metric, value in distilled.summary.get("cost", {}).items():
         if value is not None:
             yield (student.variant, student.seed), metric, float(value)
+    # The student does not need them any more, so they may have been swept away.
     scored = artifacts / "score" / distilled.inputs["score"]
-    taught = artifacts / "teach" / read_manifest(scored).inputs["teach"] if scored.is_dir() else scored
+    if not scored.is_dir():
+        return
+    taught = artifacts / "teach" / read_manifest(scored).inputs["teach"]
     if taught.is_dir():
         yield (teacher, 0), "seconds", read_manifest(taught).duration_seconds
 
@@ -112,6 +112,13 @@ def is_teacher(variant: str) -> bool:
     return variant == TEACHER or variant.startswith(f"{TEACHER} of ")
 
 
+def _by_dataset(students: Iterable[MeasuredStudent]) -> dict[str, list[MeasuredStudent]]:
+    found: dict[str, list[MeasuredStudent]] = {}
+    for student in students:
+        found.setdefault(student.dataset, []).append(student)
+    return found
+
+
 def _test_predictions(student: MeasuredStudent) -> pl.DataFrame:
     return pl.read_parquet(student.folder / "predictions.parquet").filter(split="test").sort("pair_id")
 
@@ -131,12 +138,9 @@ def summarise(students: Iterable[MeasuredStudent], against: str, *, count: int, 
     Raises:
         FlipkdError: the students of a dataset have different test pairs.
     """
-    by_dataset: dict[str, list[MeasuredStudent]] = {}
-    for student in students:
-        by_dataset.setdefault(student.dataset, []).append(student)
     rows = [
         {"dataset": dataset, **row}
-        for dataset, found in by_dataset.items()
+        for dataset, found in _by_dataset(students).items()
         for row in _summarise(dataset, found, against, count, seed)
     ]
     return pl.DataFrame(rows, schema=SUMMARY)
@@ -219,12 +223,13 @@ def _samples(
         metrics = json.loads((student.folder / "metrics.json").read_text("utf-8"))
         pairs = _test_predictions(student)
         identity = pairs.select("pair_id", "label")
-        if first is not None and not identity.equals(first):
+        if first is None:
+            first, together = identity, clusters(pairs)
+        elif not identity.equals(first):
             raise FlipkdError(
                 f"{dataset}: variant {student.variant} has other test pairs than {students[0].variant}; a variant "
                 "may change nothing in prepare that changes them: make it a dataset"
             )
-        first, together = identity, clusters(pairs)
         labels = pairs["label"].to_numpy()
         for score in SCORES:
             who, number = (teachers[student.variant], 0) if score == TEACHER else (student.variant, student.seed)

@@ -13,6 +13,12 @@ from pipeline.terminal.markdown import markdown_table
 
 COLUMNS = ("decoder", "encoder", "fused", BEST)
 SHOWN = ("f1", "auroc")
+# Of what a training cost: the column's title, and how its numbers are written.
+COSTS = {
+    "seconds": ("seconds", ",.0f"),
+    "tokens": ("tokens through the trained layers", ",.0f"),
+    "peak_memory_gb": ("peak memory, GB", ".1f"),
+}
 COLOURS = {"decoder": "#b3541e", "encoder": "#1f6f8b", "fused": "#4a4e69"}
 
 
@@ -57,10 +63,12 @@ def cost_table(values: pl.DataFrame) -> str:
         cells = {(name, metric): value for name, metric, value in means.iter_rows()}
         lines = []
         for name in part["variant"].unique(maintain_order=True):
-            found = [cells.get((name, metric)) for metric in ("seconds", "tokens", "peak_memory_gb")]
-            shown = ["" if value is None else f"{value:,.{n // 2}f}" for n, value in enumerate(found)]
+            shown = [
+                "" if (value := cells.get((name, metric))) is None else format(value, form)
+                for metric, (_, form) in COSTS.items()
+            ]
             lines.append([name if is_teacher(name) else f"`{name}`", *shown])
-        head = ["cost of training", "seconds", "tokens through the trained layers", "peak memory, GB"]
+        head = ["cost of training", *(title for title, _ in COSTS.values())]
         parts.append(f"### {dataset}\n\n{markdown_table(head, lines, right=head[1:])}")
     return "\n".join(parts)
 

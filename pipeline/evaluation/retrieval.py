@@ -137,8 +137,7 @@ def intervals(
     """
     queries = len(values[against])
     _, group = np.unique(np.arange(queries) if groups is None else np.asarray(groups), return_inverse=True)
-    drawn = np.concatenate(list(resamples(np.zeros(group.max() + 1, np.int64), count, seed)))
-    weights = drawn[:, group]
+    weights = np.concatenate(list(resamples(np.zeros(queries, np.int64), count, seed, group)))
 
     def estimates(values: Numbers) -> dict[str, dict[str, float]]:
         means = weights @ values / weights.sum(1, keepdims=True)

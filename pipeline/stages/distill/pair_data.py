@@ -103,11 +103,12 @@ def read_pairs(
     """
     columns = ["split", "label", "target", "kept", *TEXT_IDS]
     rows = pl.read_parquet(filtered, columns=[*columns, "teacher_score"] if calibrated else columns)
-    every = rows.filter((pl.col("split") == "train") & pl.col("kept"))
-    drawn = np.arange(every.height)
-    if limit is not None and limit < every.height:
-        drawn = np.sort(np.random.default_rng(seed).permutation(every.height)[:limit])
-    train = every[drawn]
+    everything = rows.filter(split="train")
+    kept = everything.filter("kept")
+    drawn = np.arange(kept.height)
+    if limit is not None and limit < kept.height:
+        drawn = np.sort(np.random.default_rng(seed).permutation(kept.height)[:limit])
+    train = kept[drawn]
     dev = rows.filter((pl.col("split") == "dev") & pl.col("label").is_not_null())
     if train.height < 2:
         raise FlipkdError(
@@ -117,18 +118,30 @@ def read_pairs(
         raise FlipkdError(
             f"{filtered}: dev needs pairs of both labels to choose the best adapter; add labelled dev pairs"
         )
-    everything = rows.filter(split="train")
-    data = pair_data(train, "target", embeddings, prompt, everything if all_texts else None)
+    read = everything if all_texts else train
+    data = pair_data(train, "target", embeddings, prompt, read)
     if calibrated:
         data = replace(data, probabilities=_probabilities(everything, dev)[drawn])
     if known_matches:
-        data = replace(data, matches=_matches(everything, text_ids(everything if all_texts else train)))
-    return data, pair_data(dev, "label", embeddings, prompt)
+        data = replace(data, matches=_matches(everything, text_ids(read)))
+    dev_data = pair_data(dev, "label", embeddings, prompt)
+    for part, named in ((data, read), (dev_data, dev)):
+        _warn_of_cut(part.texts, text_ids(named), embeddings, prompt)
+    return data, dev_data
 
 
-def _warn_of_cut(prompt: PairPrompt, texts: list[str]) -> None:
-    """Say how many texts are longer than what the student reads of one."""
-    lost = cut_texts(prompt.tokenizer, texts, prompt.max_length, specials=False).lost
+def _warn_of_cut(texts: list[list[int]], ids: pl.Series, embeddings: Path, prompt: PairPrompt) -> None:
+    """Say how many texts are longer than what the student reads of one.
+
+    Args:
+        texts: as they are read. ids: theirs, in the same order.
+    """
+    # Whatever is cut fills its place; only such texts are looked at again.
+    full = ids.filter(pl.Series([len(text) == prompt.max_length for text in texts], dtype=pl.Boolean))
+    if full.is_empty():
+        return
+    whole = pl.scan_parquet(embeddings).filter(pl.col("text_id").is_in(full.implode())).select("text").collect()
+    lost = cut_texts(prompt.tokenizer, whole["text"].to_list(), prompt.max_length, specials=False).lost
     if lost.any():
         log.warning(
             "distill: %d of %d texts are longer than distill.max_length (%d tokens): %d tokens are not read",
@@ -170,7 +183,6 @@ def pair_data(
     if table.height != len(used):
         raise FlipkdError(f"{embeddings}: holds {table.height} of the {len(used)} texts that the pairs name")
     ids = table["text_id"].to_numpy()
-    _warn_of_cut(prompt, table["text"].to_list())
     return PairData(
         np.searchsorted(ids, rows["text_a_id"].to_numpy()),
         np.searchsorted(ids, rows["text_b_id"].to_numpy()),

@@ -151,11 +151,16 @@ class PrepareConfig(Section):
         return self
 
 
-def has_labelled_texts(section: PrepareConfig) -> bool:
-    """Whether its artifact says of texts, and not of pairs alone, what matches (`artifact.labelled_texts`)."""
-    as_they_are = section.label_share == 1 and section.label_noise == 0
-    return as_they_are and any(isinstance(file, UtterancesFile) or file.catalogue for file in section.inputs)
-
-
 def builds_pairs(section: PrepareConfig) -> bool:
     return any(isinstance(file, UtterancesFile) for file in section.inputs)
+
+
+def changes_labels(section: PrepareConfig) -> bool:
+    """Whether the labels of train are changed on purpose."""
+    return section.label_share < 1 or section.label_noise > 0
+
+
+def has_labelled_texts(section: PrepareConfig) -> bool:
+    """Whether its artifact says of texts, and not of pairs alone, what matches (`artifact.labelled_texts`)."""
+    catalogue = any(isinstance(file, PairsFile) and file.catalogue for file in section.inputs)
+    return (builds_pairs(section) or catalogue) and not changes_labels(section)

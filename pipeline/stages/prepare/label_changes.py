@@ -23,11 +23,6 @@ LABEL = PAIRS.get_field_index("label")
 Changes = dict[str, dict[str, int | float]]
 
 
-def changes_labels(config: PrepareConfig) -> bool:
-    """Whether the labels of train are changed on purpose."""
-    return config.label_share < 1 or config.label_noise > 0
-
-
 def change_labels(config: PrepareConfig, given: Path, out: Path, seed: int) -> Changes:
     """Write `pairs.parquet` with the labels that are wanted; nothing, where they stay as they are.
 

@@ -46,9 +46,9 @@ from pipeline.stages.prepare.checks import (
     check_splits,
     summarise,
 )
-from pipeline.stages.prepare.config import PairBuilding, PrepareConfig, builds_pairs
+from pipeline.stages.prepare.config import PairBuilding, PrepareConfig, builds_pairs, changes_labels
 from pipeline.stages.prepare.inputs import check_inputs, file_stamps
-from pipeline.stages.prepare.label_changes import change_labels, changes_labels, count_changes
+from pipeline.stages.prepare.label_changes import change_labels, count_changes
 from pipeline.stages.prepare.rows import REFUSED, Gathered, gather, raw_rejects, write_pairs, write_rejects
 from pipeline.terminal.progress import progress
 

@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from data.errors import FlipkdError
 from models.runtime.truncation import Cut, cut_texts
+from models.teacher.bi_encoder import prompt_of
 
 log = logging.getLogger("flipkd.score")
 NAMED = 5  # pairs of texts that are alike up to the cut
@@ -34,8 +35,7 @@ def teachers_cut(teacher: SentenceTransformer, texts: Sequence[str], limit: floa
     tokenizer, window = getattr(teacher, "tokenizer", None), teacher.get_max_seq_length()
     if not isinstance(tokenizer, PreTrainedTokenizerBase) or window is None:
         return None
-    prompt = teacher.prompts.get(teacher.default_prompt_name or "") or ""
-    found = cut_texts(tokenizer, texts, window, specials=True, before=prompt)
+    found = cut_texts(tokenizer, texts, window, specials=True, before=prompt_of(teacher) or "")
     cut = int((found.lost > 0).sum())
     if limit is not None and cut > limit * len(texts):
         worst = int(found.lost.argmax())

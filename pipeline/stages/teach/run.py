@@ -102,6 +102,7 @@ def teach(
         teacher = member.load(found.path)
     warn_if_poor(config.model, untouched, None if worse else best)
     save(teacher, member.folder)
+    texts = {"train": len(train.texts.text), "ids": train.texts.ids()} if train.texts else {}
     kept = "tuned" if tuned and not worse else "untouched"
     metrics = {
         "teacher": {
@@ -112,7 +113,7 @@ def teach(
             **describe(teacher),
         },
         "pairs": {"train": len(train.pairs.label), "dev": len(dev.label)},
-        **({"texts": {"train": len(train.texts.text), "ids": train.texts.ids()}} if train.texts else {}),
+        **({"texts": texts} if texts else {}),
         "dev": {"untouched": untouched, "tuned": best},
         "evaluations": tuned.evaluations if tuned else [],
     }
@@ -121,7 +122,7 @@ def teach(
         "kept": kept,
         "worse_after_tuning": worse,
         "train_pairs": len(train.pairs.label),
-        **({"train_texts": len(train.texts.text), "train_ids": train.texts.ids()} if train.texts else {}),
+        **({"train_texts": texts["train"], "train_ids": texts["ids"]} if texts else {}),
         "dev_pairs": len(dev.label),
         "dev_untouched": untouched,
         "dev_tuned": best,

@@ -66,6 +66,20 @@ def _tune(
     return tune(load_teacher(folder), sets, dev, folder=work / "checkpoints", advance=advance, **asked)
 
 
+def _killed(folder: Path, work: Path, at: int, **settings: Any) -> None:
+    """Begin a tuning that ends at a step, as by Ctrl-C."""
+    steps = 0
+
+    def kill(*_: Any) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _tune(folder, work, kill, **settings)
+
+
 def _weights(tuned: Tuned) -> dict[str, torch.Tensor]:
     return load_file(tuned.folder / "model.safetensors")
 
@@ -94,16 +108,7 @@ def test_tuning_is_deterministic_and_goes_by_the_seed(folder: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("killed_at", [8, 13])  # in the first epoch's tail, in the middle of the second
 def test_a_killed_run_goes_on_and_ends_like_one_that_was_not(folder: Path, tmp_path: Path, killed_at: int) -> None:
-    steps = 0
-
-    def kill(*_: Any) -> None:
-        nonlocal steps
-        steps += 1
-        if steps == killed_at:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        _tune(folder, tmp_path / "killed", kill)
+    _killed(folder, tmp_path / "killed", killed_at)
     found = last_checkpoint(tmp_path / "killed" / "checkpoints")
     assert found is not None
     done: list[float] = []
@@ -125,16 +130,7 @@ def test_checkpoints_by_the_clock_change_nothing(folder: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("killed_at", [4, 17])
 def test_a_run_goes_on_from_a_checkpoint_between_evaluations(folder: Path, tmp_path: Path, killed_at: int) -> None:
-    steps = 0
-
-    def kill(*_: Any) -> None:
-        nonlocal steps
-        steps += 1
-        if steps == killed_at:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        _tune(folder, tmp_path / "killed", kill, checkpoint_minutes=1e-9)
+    _killed(folder, tmp_path / "killed", killed_at, checkpoint_minutes=1e-9)
     resumed = _tune(folder, tmp_path / "killed")
     whole = _tune(folder, tmp_path / "whole")
     assert resumed.resumed_from == killed_at - 1
@@ -225,16 +221,7 @@ def test_texts_with_ids_are_learnt_from(folder: Path, tmp_path: Path) -> None:
 def test_texts_beside_pairs_go_on_after_a_kill_as_if_there_were_none(
     folder: Path, tmp_path: Path, killed_at: int
 ) -> None:
-    steps = 0
-
-    def kill(*_: Any) -> None:
-        nonlocal steps
-        steps += 1
-        if steps == killed_at:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        _tune(folder, tmp_path / "killed", kill, texts=TEXTS, epochs=1, checkpoint_minutes=1e-9)
+    _killed(folder, tmp_path / "killed", killed_at, texts=TEXTS, epochs=1, checkpoint_minutes=1e-9)
     resumed = _tune(folder, tmp_path / "killed", texts=TEXTS, epochs=1)
     whole = _tune(folder, tmp_path / "whole", texts=TEXTS, epochs=1)
     assert resumed.resumed_from == killed_at - 1
