@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -26,7 +26,7 @@ PAIR_COLUMNS: dict[str, type[pl.DataType]] = {
 UTTERANCE_COLUMNS: dict[str, type[pl.DataType]] = {
     "source_row": pl.Int64, "key": pl.String, "text": pl.String, "id": pl.String, "split": pl.String,
 }  # fmt: skip
-
+TEXT_COLUMNS: dict[str, type[pl.DataType]] = {"source_row": pl.Int64, "id": pl.String, "text": pl.String}
 
 Chunk = tuple[pl.DataFrame, list[Reject]]
 
@@ -56,7 +56,7 @@ def collect_pairs(
         text_b, key_b = _text(values.get(columns["text_b"]), max_characters)
         label = label_of(values.get(columns["label"])) if "label" in columns else None
         own_split = split_of(values.get(columns["split"])) if "split" in columns else split
-        group = _name(values.get(columns["group"])) if "group" in columns else None
+        group = name_of(values.get(columns["group"])) if "group" in columns else None
         if key_a == key_b:
             raise Unusable("same_text")
         return number, pair_id_of_keys(key_a, key_b), key_a, key_b, text_a, text_b, label, own_split, group
@@ -75,13 +75,52 @@ def collect_utterances(
 
     def check(number: int, values: Mapping[str, Any]) -> tuple[Any, ...]:
         text, key = _text(values.get(columns["text"]), max_characters)
-        identity = _name(values.get(columns["id"]))
+        identity = name_of(values.get(columns["id"]))
         if identity is None:
             raise Unusable("missing_id")
         own_split = split_of(values.get(columns["split"])) if "split" in columns else split
         return number, key, text, identity, own_split
 
     return _collect(rows, check, UTTERANCE_COLUMNS)
+
+
+def collect_texts(
+    rows: Iterable[Row | Reject],
+    columns: Mapping[str, str],
+    *,
+    known: dict[str, str],
+    wanted: Container[str] | None,
+    max_characters: int,
+) -> Iterator[Chunk]:
+    """Gather texts by their ids: documents, or the queries that are asked for them.
+
+    Args:
+        columns: our name to the file's column: `id`, `text` and perhaps `title`, which is set before a text that
+            does not begin with it.
+        known: texts by id; gets those of the file.
+        wanted: the ids that are needed; others are rejected as `not_judged`. None for all.
+
+    Yields:
+        A frame with `TEXT_COLUMNS`, and the rejects.
+    """
+
+    def check(number: int, values: Mapping[str, Any]) -> tuple[Any, ...]:
+        identity = name_of(values.get(columns["id"]))
+        if identity is None:
+            raise Unusable("missing_id")
+        if identity in known:
+            raise Unusable("repeated_id")
+        if wanted is not None and identity not in wanted:
+            raise Unusable("not_judged")
+        text = values.get(columns["text"])
+        title = values.get(columns["title"]) if "title" in columns else None
+        if isinstance(title, str) and (_is_missing(text) or isinstance(text, str)):
+            title, body = clean(title), "" if _is_missing(text) else clean(str(text))
+            text = body if body.startswith(title) else f"{title} {body}"
+        known[identity], _ = _text(text, max_characters)
+        return number, identity, known[identity]
+
+    return _collect(rows, check, TEXT_COLUMNS)
 
 
 def _collect(
@@ -152,6 +191,18 @@ def label_of(value: Any) -> int | None:
     return found  # pyright: ignore[reportReturnType]
 
 
+def grade_of(value: Any) -> int:
+    """A judgement's grade, a whole number, or its text."""
+    text = clean(value) if isinstance(value, str) else value
+    try:
+        number = float(text) if isinstance(text, str | int | float | Decimal) else math.nan
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or number != int(number) or abs(number) > 2**31 - 1:
+        raise Unusable("bad_grade")
+    return int(number)
+
+
 def split_of(value: Any) -> str:
     found = clean(value) if isinstance(value, str) else None
     if found not in SPLITS:
@@ -159,7 +210,7 @@ def split_of(value: Any) -> str:
     return found
 
 
-def _name(value: Any) -> str | None:
+def name_of(value: Any) -> str | None:
     """An id or a group: text, or a number written as text (7.0 as 7); None if there is nothing."""
     if _is_missing(value):
         return None

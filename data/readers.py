@@ -18,6 +18,8 @@ from data.lines import CutLine, lines, open_text
 from data.parquet import column_names_of, read_parquet
 from data.records import Reject, Row, has_surrogates, raw_json
 from data.texts import BYTE_ORDER_MARK
+from data.trec import COLUMNS as TREC_COLUMNS
+from data.trec import read_trec
 
 ENDINGS = {
     ".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl",
@@ -45,7 +47,7 @@ _SHOWN_CHARACTERS = 120
 
 
 def file_format(path: Path, format: str = "auto") -> str:
-    """`csv`, `tsv`, `jsonl` or `parquet`; `auto` goes by the file's ending.
+    """`csv`, `tsv`, `jsonl`, `parquet` or `trec`; `auto` goes by the file's ending, which no `trec` has.
 
     Raises:
         FlipkdError: the ending says nothing.
@@ -69,7 +71,7 @@ def read_rows(
     """Stream the rows of a file.
 
     Args:
-        format: `auto`, `csv`, `tsv`, `jsonl`, `parquet`.
+        format: `auto`, `csv`, `tsv`, `jsonl`, `parquet`, `trec` (judgements, see `data.trec`).
         column_names: the columns in order, for a CSV or TSV without a header line.
         columns: Parquet alone: read these columns and no others.
 
@@ -80,7 +82,9 @@ def read_rows(
     _check_bytes(path, kind)
     if kind == "parquet":
         return read_parquet(path, columns)
-    return _guarded(path, _read_jsonl(path) if kind == "jsonl" else read_delimited(path, kind, column_names))
+    if kind in DELIMITERS:
+        return _guarded(path, read_delimited(path, kind, column_names))
+    return _guarded(path, _read_jsonl(path) if kind == "jsonl" else read_trec(path))
 
 
 def header(path: Path, format: str = "auto", column_names: Sequence[str] | None = None) -> list[str]:
@@ -104,6 +108,8 @@ def header(path: Path, format: str = "auto", column_names: Sequence[str] | None 
         raise FlipkdError(f"{path.name}: `column_names` is for CSV and TSV; a {kind} file names its own columns")
     if kind == "parquet":
         return column_names_of(path)
+    if kind == "trec":
+        return list(TREC_COLUMNS)
     names: dict[str, None] = {}
     unread: Reject | None = None
     for row in itertools.islice(_guarded(path, _read_jsonl(path)), _JSONL_ROWS_FOR_COLUMNS):

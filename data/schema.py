@@ -27,6 +27,9 @@ PAIRS = pa.schema(
         pa.field("source_row", pa.int64(), nullable=False),  # 1-based row of the file, the header not counted
     ]
 )
+# The last column of pairs.parquet where a retrieval set is among the inputs: the grade of the judgement, null for
+# pairs that nobody judged.
+GRADE = pa.field("grade", pa.int32())
 REJECTS = pa.schema(
     [
         pa.field("source", pa.string(), nullable=False),
@@ -42,6 +45,13 @@ UTTERANCES = pa.schema(  # the texts that pairs were built from, for measuring r
         pa.field("split", pa.string(), nullable=False),
         pa.field("source", pa.string(), nullable=False),
         pa.field("source_row", pa.int64(), nullable=False),
+    ]
+)
+CATALOGUE = pa.schema(  # all entries of a retrieval set, whether a pair holds them or not
+    [
+        pa.field("entry_id", pa.string(), nullable=False),  # as the set has it
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
     ]
 )
 LABEL_NOISE = pa.schema(  # the pairs whose label `prepare.label_noise` turned round, for experiments

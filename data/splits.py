@@ -62,14 +62,19 @@ def link_columns(
                 orders[name] = stable_number(seed, "g" + name)
             order = min(order, orders[name])
         found = (
-            int(a[:16], 16),
-            None if b is None else int(b[:16], 16),
+            link_of(a),
+            None if b is None else link_of(b),
             None if name is None else groups[name],
             order,
         )
         for column, value in zip(columns, found, strict=True):
             column.append(value)
     return pl.DataFrame(dict(zip(LINKS, columns, strict=True)), schema=LINKS)
+
+
+def link_of(key: str) -> int:
+    """A text's key as `link_columns` writes it: its first 64 bits."""
+    return int(key[:16], 16)
 
 
 def assign_splits(rows: pl.DataFrame, *, dev: float, test: float, seed: int) -> pl.Series:

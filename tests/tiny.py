@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import string
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -158,6 +159,32 @@ def tiny_faq(path: Path, entries: int = 12, queries: int = 6) -> Path:
                 out.writerow([text, title, 1])
                 out.writerow([text, titles[(number + 1 + query % 3) % entries], 0])
     return path
+
+
+def tiny_retrieval(
+    folder: Path, entries: int = 24, queries: int = 18, splits: Sequence[str] = ("train", "dev", "test")
+) -> Path:
+    """A retrieval set in BEIR's layout: documents with titles, and two matches a query, of grades 1 and 2."""
+    import json
+    import random
+
+    words = [word for word in WORDS.split() if len(word) > 2]
+    draw = random.Random(2)
+    titles = [" ".join(draw.sample(words, 3)) for _ in range(entries)]
+    documents = [
+        {"_id": f"d{n}", "title": title, "text": " ".join(draw.sample(words, 4))} for n, title in enumerate(titles)
+    ]
+    asked = [{"_id": f"q{n}", "text": f"{titles[n % entries]} {draw.choice(words)} {n}"} for n in range(queries)]
+    (folder / "qrels").mkdir(parents=True)
+    for name, rows in (("corpus", documents), ("queries", asked)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    for place, split in enumerate(splits):
+        lines = ["query-id\tcorpus-id\tscore"]
+        for n in range(place, queries, len(splits)):
+            for step, grade in ((0, 2), (1, 1), (2, 0)):
+                lines.append(f"q{n}\td{(n + step) % entries}\t{grade}")
+        (folder / f"qrels/{split}.tsv").write_text("\n".join([*lines, ""]), "utf-8")
+    return folder
 
 
 def tiny_config(folder: Path, **sections: object) -> Config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,13 @@ from pydantic import BaseModel
 from pipeline.config.config import Config
 from pipeline.config.schema_words import config_schema, describe
 from pipeline.contract.section import Section
-from pipeline.stages.prepare.config import PairsFile, PrepareConfig, UtterancesFile, builds_pairs
+from pipeline.stages.prepare.config import (
+    InputEntry,
+    InputFile,
+    PrepareConfig,
+    RetrievalFolder,
+    UtterancesFile,
+)
 
 WIDTH = 100
 HEAD = (
@@ -24,6 +31,8 @@ HEAD = (
 EXAMPLE: Mapping[str, Any] = {
     "kind": "pairs", "path": "pairs.csv", "text_a": "text_a", "text_b": "text_b", "label": "label",
 }  # fmt: skip
+# Inputs of other kinds, which are shown commented out.
+EXAMPLES: Mapping[type[BaseModel], str] = {UtterancesFile: "utterances.csv", RetrievalFolder: "a_retrieval_set"}
 
 
 def full_config(preset: str, entries: Sequence[Mapping[str, Any]] = ()) -> str:
@@ -47,8 +56,9 @@ def section(values: BaseModel, indent: str) -> Iterator[str]:
             yield f"{indent}inputs:"
             for entry in value:
                 yield from _input(entry, f"{indent}  ")
-            if not builds_pairs(values):
-                yield from _utterances_example(f"{indent}  ")
+            for kind, path in EXAMPLES.items():
+                if not any(isinstance(entry, kind) for entry in value):
+                    yield from _example(kind, path, f"{indent}  ")
         elif isinstance(value, Section) and not value.one_setting:
             if not indent:
                 yield ""
@@ -60,7 +70,7 @@ def section(values: BaseModel, indent: str) -> Iterator[str]:
             yield f"{indent}{name}: {scalar(value)}"
 
 
-def _input(entry: PairsFile | UtterancesFile, indent: str) -> Iterator[str]:
+def _input(entry: InputEntry, indent: str) -> Iterator[str]:
     yield from comment((entry.__doc__ or "").strip(), indent)
     yield f"{indent}- kind: {entry.kind}"
     yield f"{indent}  path: {scalar(entry.path)}"
@@ -70,13 +80,17 @@ def _input(entry: PairsFile | UtterancesFile, indent: str) -> Iterator[str]:
             yield f"{indent}  {name}: {scalar(getattr(entry, name))}"
 
 
-def _utterances_example(indent: str) -> Iterator[str]:
-    yield from comment(f"{(UtterancesFile.__doc__ or '').strip()} Other keys as above.", indent)
-    yield f"{indent}# - kind: utterances"
-    yield f"{indent}#   path: utterances.csv"
-    for name, field in UtterancesFile.model_fields.items():
-        if name not in PairsFile.model_fields:
-            yield f"{indent}#   {name}: {scalar(field.get_default())}  # {field.description}"
+def _example(kind: type[BaseModel], path: str, indent: str) -> Iterator[str]:
+    """An input of another kind, commented out."""
+    as_above = " Other keys as above." if issubclass(kind, InputFile) else ""
+    for paragraph in f"{inspect.cleandoc(kind.__doc__ or '')}{as_above}".split("\n\n"):
+        yield from comment(" ".join(paragraph.split()), indent)
+    yield f"{indent}# - kind: {kind.model_fields['kind'].default}"
+    yield f"{indent}#   path: {path}"
+    for name, field in kind.model_fields.items():
+        if name not in {*InputFile.model_fields, "kind"}:
+            yield from comment(field.description or "", f"{indent}#   ")
+            yield f"{indent}#   {name}: {scalar(field.get_default())}"
 
 
 def explained(model: type[BaseModel], name: str, indent: str) -> list[str]:

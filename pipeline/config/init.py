@@ -19,12 +19,16 @@ from pipeline.stages.teach.config import TeachConfig
 
 PRESET = "small_student"  # suits the default student
 _REMARKS = {
-    "kind": "or utterances: with `text` and `id`, an intent or FAQ entry; then pairs are built",
+    "kind": "or utterances: with `text` and `id`, an intent or FAQ entry; then pairs are built. Or retrieval",
     "path": "CSV, TSV, JSONL or Parquet, relative to this file",
     "label": "1 or 0, empty for a pair without a label; null if there is no such column",
     "id": "texts of one id match",
     "column_names": "the file has no header line",
     "catalogue": "its texts may stand in every split; the other side's are held out",
+}
+_REMARKS_OF_A_SET = {
+    "kind": "documents, queries and judgements, as BEIR has them",
+    "path": "the folder, relative to this file",
 }
 
 
@@ -105,7 +109,8 @@ distill:
 
 def _entry(entry: Mapping[str, Any]) -> Iterator[str]:
     for place, (key, value) in enumerate(entry.items()):
-        remark = f" # {_REMARKS[key]}" if key in _REMARKS else ""
+        known = _REMARKS_OF_A_SET if entry["kind"] == "retrieval" else _REMARKS
+        remark = f" # {known[key]}" if key in known else ""
         yield f"    {'  ' if place else '- '}{key}: {scalar(value)}{remark}"
 
 

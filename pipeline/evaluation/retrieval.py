@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
+from sklearn.metrics import ndcg_score
 
 from pipeline.evaluation.bootstrap import PERCENTILES, Numbers, resamples
 
@@ -112,6 +113,24 @@ class QueryMetrics:
         hits = [{"corpus_id": self._entries[n], "score": -place} for place, n in enumerate(order[: self._depth])]
         found = evaluator.compute_metrics([hits])
         return [float(found[f"{name}@k"][k]) for name, k in self.metrics]
+
+
+def graded_ndcg(order: Order, grades: Sequence[Mapping[int, int]], k: int) -> Numbers:
+    """nDCG at `k` of each query by the grades of its entries, (q,): linear gains, as trec_eval has them.
+
+    Args:
+        order: (q, entries). grades: of each query's judged entries, by their numbers; those not judged, and grades
+            below 0, count 0. A query without a grade above 0 gets 0.
+    """
+    found = []
+    for row, judged in zip(order, grades, strict=True):
+        gains = np.zeros((1, len(row)))
+        for entry, grade in judged.items():
+            gains[0, entry] = max(grade, 0)
+        places = np.empty((1, len(row)))
+        places[0, row] = -np.arange(len(row))
+        found.append(ndcg_score(gains, places, k=k) if gains.any() else 0.0)
+    return np.array(found)
 
 
 def intervals(

@@ -23,6 +23,7 @@ from pipeline.runner.execute import execute
 from pipeline.runner.plan import plan
 from pipeline.stages.prepare.config import PairsFile
 from pipeline.stages.prepare.inputs import source_name
+from pipeline.stages.prepare.retrieval_folder import files_of
 from pipeline.store.manifest import Manifest
 from pipeline.store.store import Store
 from tests.bad_input.corpus import Case
@@ -177,8 +178,9 @@ def _check_rows(config: Config, manifest: Manifest, artifact: Path, rows: int | 
     assert told["read"] == told["pairs"] + told["utterances"] + told["rejected"]
     assert rows is None or told["read"] == rows, f"{told['read']} rows read, {rows} are there"
     assert sum(manifest.summary["rejected"].values()) == told["rejected"]
-    places: dict[str, list[int]] = {source_name(file): [] for file in config.prepare.inputs}
-    built = {source_name(file) for file in config.prepare.inputs if not isinstance(file, PairsFile)}
+    files = files_of(config.prepare)
+    places: dict[str, list[int]] = {source_name(file): [] for file in files}
+    built = {source_name(file) for file in files if not isinstance(file, PairsFile)}
     for name in ("pairs", "rejects", "utterances"):
         path = artifact / f"{name}.parquet"
         if not path.exists():

@@ -9,7 +9,17 @@ import polars as pl
 import pytest
 
 from data import collect
-from data.collect import PAIR_COLUMNS, UTTERANCE_COLUMNS, Chunk, collect_pairs, collect_utterances
+from data.collect import (
+    PAIR_COLUMNS,
+    TEXT_COLUMNS,
+    UTTERANCE_COLUMNS,
+    Chunk,
+    Unusable,
+    collect_pairs,
+    collect_texts,
+    collect_utterances,
+    grade_of,
+)
 from data.records import Reject, Row
 from data.texts import pair_id, text_key
 
@@ -135,3 +145,45 @@ def test_utterances() -> None:
     assert dict(frame.schema) == UTTERANCE_COLUMNS
     assert frame.row(0) == (1, text_key("one"), "one", "3", None)
     assert [(r.number, r.reason) for r in rejects] == [(2, "missing_id"), (3, "missing_text")]
+
+
+def test_texts_by_id_with_their_titles() -> None:
+    rows = [
+        Row(1, {"_id": 7.0, "title": "Card lost", "text": "What to do."}),
+        Row(2, {"_id": "8", "title": "Card", "text": " card  blocked"}),
+        Row(3, {"_id": "9", "title": "Card", "text": " Card blocked"}),
+        Row(4, {"_id": "10", "title": None, "text": "text alone"}),
+        Row(5, {"_id": "11", "title": "title alone"}),
+        Row(6, {"_id": "7", "text": "again"}),
+        Row(7, {"_id": "12", "title": "", "text": float("nan")}),
+        Row(8, {"text": "whose?"}),
+    ]
+    known: dict[str, str] = {}
+    columns = {"id": "_id", "text": "text", "title": "title"}
+    frame, rejects = joined(collect_texts(rows, columns, known=known, wanted=None, max_characters=99))
+    assert dict(frame.schema) == TEXT_COLUMNS
+    assert dict(frame.select("id", "text").iter_rows()) == known
+    assert known == {
+        "7": "Card lost What to do.", "8": "Card card  blocked", "9": "Card blocked", "10": "text alone",
+        "11": "title alone",
+    }  # fmt: skip
+    assert [(r.number, r.reason) for r in rejects] == [(6, "repeated_id"), (7, "missing_text"), (8, "missing_id")]
+
+
+def test_texts_that_nobody_asks_for() -> None:
+    rows = [Row(1, {"_id": "a", "text": "one"}), Row(2, {"_id": "b", "text": "two"})]
+    found = collect_texts(rows, {"id": "_id", "text": "text"}, known={}, wanted={"b"}, max_characters=9)
+    frame, rejects = joined(found)
+    assert frame["id"].to_list() == ["b"]
+    assert [(r.number, r.reason) for r in rejects] == [(1, "not_judged")]
+
+
+@pytest.mark.parametrize(("value", "grade"), [(2, 2), ("3", 3), ("1.0", 1), (-1, -1), (Decimal("4"), 4), (0.0, 0)])
+def test_grades(value: Any, grade: int) -> None:
+    assert grade_of(value) == grade
+
+
+@pytest.mark.parametrize("value", ["", "good", 1.5, None, float("nan"), float("inf"), "9" * 20, [1]])
+def test_what_is_no_grade(value: Any) -> None:
+    with pytest.raises(Unusable, match="bad_grade"):
+        grade_of(value)

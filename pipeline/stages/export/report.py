@@ -36,6 +36,7 @@ RETRIEVAL_TITLES = {
     "recall@10": "Recall@10",
     "mrr@10": "MRR@10",
     "ndcg@10": "nDCG@10",
+    "graded_ndcg@10": "nDCG@10 by grade",
     "map@100": "MAP",
 }
 

@@ -6,13 +6,13 @@ splits. Four rankings of each query:
 - `teacher`: by the cosine of the vectors in `embeddings.parquet`;
 - `encoder`: by the student's cosine;
 - `decoder`, `fused`: the encoder's first entries (`export.candidates`), ranked anew by the probability that query
-and
-  entry match; the entries behind them stay where they are.
+  and entry match; the entries behind them stay where they are.
 
 Written are `retrieval.json` and, for other tools, TREC files (`runs/`): `SPLIT-SCORE.trec` (query, Q0, entry,
-rank, score, tag; the score only counts down from the top), `SPLIT.qrels` (query, 0, entry, 1), and the texts of
-both ids in `queries.jsonl` and `entries.jsonl`, as BEIR has them. An id is the text's `text_id` in
-`embeddings.parquet`.
+rank, score, tag; the score only counts down from the top), `SPLIT.qrels` (query, 0, entry, 1 or the grade), and
+the texts of both ids in `queries.jsonl` and `entries.jsonl`, as BEIR has them. An id is the text's `text_id` in
+`embeddings.parquet`, or the id that a retrieval set gives it. Where grades say more than yes and no, nDCG by grade
+is measured too.
 """
 
 from __future__ import annotations
@@ -33,13 +33,23 @@ from models.student.flipkd_student import FlipkdStudent, fused
 from models.student.load import score_pairs
 from pipeline.evaluation.bootstrap import Numbers
 from pipeline.evaluation.decision import MEASURED, SCORES
-from pipeline.evaluation.retrieval import Order, QueryMetrics, Task, draw_queries, intervals, ranked, reranked
+from pipeline.evaluation.retrieval import (
+    Order,
+    QueryMetrics,
+    Task,
+    draw_queries,
+    graded_ndcg,
+    intervals,
+    ranked,
+    reranked,
+)
 from pipeline.stages.export.config import ExportConfig
-from pipeline.stages.prepare.artifact import catalogue_columns
+from pipeline.stages.prepare.artifact import catalogue_columns, catalogue_entries, grades, has_own_ids
 from pipeline.terminal.progress import progress
 
 log = logging.getLogger("flipkd.export")
 METRICS = ("recall@1", "recall@5", "recall@10", "mrr@10", "ndcg@10", "map@100")
+GRADED = "graded_ndcg@10"
 DEPTH = 1000  # of a run file
 
 
@@ -50,11 +60,13 @@ class Searched:
     Attributes:
         task: entries and queries by their `text_id`, as text; `documents` are the entries' texts.
         texts: of the queries, (q,). groups: what is resampled together, a query's group or itself, (q,).
+        grades: of each query's judged entries, by the entry's number; all empty without grades.
     """
 
     task: Task
     texts: list[str]
     groups: list[str]
+    grades: list[dict[int, int]]
 
 
 def measure_retrieval(
@@ -77,13 +89,16 @@ def measure_retrieval(
     sides = catalogue_columns(inputs["prepare"])
     if not sides:
         return {}
-    rows = queries_and_entries(inputs["score"] / "scores.parquet", sides)
+    prepared, embeddings = inputs["prepare"], inputs["score"] / "embeddings.parquet"
+    rows = queries_and_entries(inputs["score"] / "scores.parquet", sides, grades(prepared))
+    own_ids = has_own_ids(prepared)
     runs = out / "runs"
     runs.mkdir()
     found: dict[str, Any] = {}
     asked: dict[str, str] = {}
-    entries = entries_of(rows)
-    _write_texts(runs / "entries.jsonl", {str(entry_id): text for entry_id, text in entries.iter_rows()})
+    entries = entries_of(rows, catalogue_entries(prepared), embeddings)
+    names = entries.select(pl.col("name") if own_ids else pl.col("entry_id").cast(pl.String)).to_series().to_list()
+    _write_texts(runs / "entries.jsonl", dict(zip(names, entries["entry"], strict=True)))
     vectors = _vectors(student, entries["entry"].to_list(), "embedding the catalogue")
     for split in MEASURED:
         searched = searched_in(rows, entries, split, config.retrieval_queries, seed)
@@ -92,36 +107,51 @@ def measure_retrieval(
             continue
         task = searched.task
         log.info("export: %d queries of %s to %d entries", len(task.queries), split, len(task.entries))
-        orders = _orders(student, fusion, searched, vectors, inputs["score"] / "embeddings.parquet", config)
+        orders = _orders(student, fusion, searched, vectors, embeddings, config)
         found[split] = _measured(searched, orders, config, seed)
+        queries = searched.groups if own_ids else task.queries
         for name, order in orders.items():
-            write_run(runs / f"{split}-{name}.trec", task, order, name)
-        write_judgements(runs / f"{split}.qrels", task)
-        asked |= dict(zip(task.queries, searched.texts, strict=True))
+            write_run(runs / f"{split}-{name}.trec", queries, names, order, name)
+        write_judgements(runs / f"{split}.qrels", queries, names, searched)
+        asked |= dict(zip(queries, searched.texts, strict=True))
     _write_texts(runs / "queries.jsonl", asked)
     text = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False)
     (out / "retrieval.json").write_text(text + "\n", encoding="utf-8")
     return found
 
 
-def queries_and_entries(scores: Path, sides: Mapping[str, str]) -> pl.DataFrame:
-    """Pairs as `query_id`, `query`, `entry_id`, `entry`, `label`, `split`, `group`.
+def queries_and_entries(
+    scores: Path, sides: Mapping[str, str], judged: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """Pairs as `query_id`, `query`, `entry_id`, `entry`, `label`, `split`, `group`, `grade`.
 
     Args:
-        sides: by source, the column that holds the entries.
+        sides: by source, the column that holds the entries. judged: `pair_id`, `grade`, if there are grades.
     """
+    if judged is None:
+        judged = pl.DataFrame(schema={"pair_id": pl.String, "grade": pl.Int32})
     parts = []
     for side, other in (("text_a", "text_b"), ("text_b", "text_a")):
         sources = [source for source, own in sides.items() if own == side]
         rows = pl.scan_parquet(scores).filter(pl.col("source").is_in(sources))
         ids = {"query_id": f"{other}_id", "query": other, "entry_id": f"{side}_id", "entry": side}
-        parts.append(rows.select("label", "split", "group", **ids))
+        graded = rows.join(judged.lazy(), on="pair_id", how="left", maintain_order="left")
+        parts.append(graded.select("label", "split", "group", "grade", **ids))
     return pl.concat(parts).collect()
 
 
-def entries_of(rows: pl.DataFrame) -> pl.DataFrame:
-    """The catalogue, all entries of all splits: `entry_id` and `entry`, each once."""
-    return rows.select("entry_id", "entry").unique("entry_id").sort("entry_id")
+def entries_of(rows: pl.DataFrame, whole: pl.DataFrame, embeddings: Path) -> pl.DataFrame:
+    """The catalogue, all entries of all splits: `entry_id` (its text's), `entry`, `name` (a set's id, or null).
+
+    Args:
+        rows: from `queries_and_entries`.
+        whole: all entries of retrieval sets: `entry_id` (the set's), `text`; of those with one text the first.
+    """
+    names = whole.select(name="entry_id", entry="text").unique("entry", keep="first", maintain_order=True)
+    known = pl.scan_parquet(embeddings).select(entry_id="text_id", entry="text")
+    of_sets = known.join(names.lazy(), on="entry", how="semi").collect() if whole.height else known.collect()[:0]
+    found = pl.concat([rows.select("entry_id", "entry"), of_sets]).unique("entry_id").sort("entry_id")
+    return found.join(names, on="entry", how="left", maintain_order="left")
 
 
 def searched_in(rows: pl.DataFrame, entries: pl.DataFrame, split: str, most: int, seed: int) -> Searched | None:
@@ -149,7 +179,16 @@ def searched_in(rows: pl.DataFrame, entries: pl.DataFrame, split: str, most: int
         asked.height,
     )
     groups = chosen.select(pl.coalesce("group", pl.format("query {}", "query_id")))
-    return Searched(task, chosen["query"].to_list(), groups.to_series().to_list())
+    graded: dict[int, dict[int, int]] = {}
+    of_split = rows.filter(pl.col("split") == split, pl.col("grade").is_not_null())
+    for query, entry, grade in of_split.select("query_id", "entry_id", "grade").iter_rows():
+        graded.setdefault(query, {})[number[entry]] = grade
+    return Searched(
+        task,
+        chosen["query"].to_list(),
+        groups.to_series().to_list(),
+        [graded.get(query, {}) for query in chosen["query_id"]],
+    )
 
 
 def _vectors(student: FlipkdStudent, texts: list[str], title: str) -> Numbers:
@@ -197,7 +236,14 @@ def _measured(searched: Searched, orders: Mapping[str, Order], config: ExportCon
     task = searched.task
     metrics_of = QueryMetrics(task, METRICS)
     values = {name: metrics_of(order) for name, order in orders.items()}
-    scores, against = intervals(values, "teacher", config.bootstrap, seed, metrics=METRICS, groups=searched.groups)
+    metrics = METRICS
+    if any(grade > 1 for grades in searched.grades for grade in grades.values()):
+        metrics = (*METRICS, GRADED)
+        values = {
+            name: np.column_stack([found, graded_ndcg(orders[name], searched.grades, 10)])
+            for name, found in values.items()
+        }
+    scores, against = intervals(values, "teacher", config.bootstrap, seed, metrics=metrics, groups=searched.groups)
     return {
         "queries": len(task.queries),
         "queries_there": task.there,
@@ -208,19 +254,24 @@ def _measured(searched: Searched, orders: Mapping[str, Order], config: ExportCon
     }
 
 
-def write_run(path: Path, task: Task, order: Order, tag: str) -> None:
-    """A ranking as TREC has it, the first `DEPTH` entries of each query."""
+def write_run(path: Path, queries: list[str], entries: list[str], order: Order, tag: str) -> None:
+    """A ranking as TREC has it, the first `DEPTH` entries of each query; an id's white space becomes `_`."""
     with path.open("w", encoding="utf-8") as file:
-        for query, row in zip(task.queries, order, strict=True):
+        for query, row in zip(queries, order, strict=True):
             for rank, entry in enumerate(row[:DEPTH], start=1):
-                file.write(f"{query} Q0 {task.entries[entry]} {rank} {DEPTH - rank} {tag}\n")
+                file.write(f"{_field(query)} Q0 {_field(entries[entry])} {rank} {DEPTH - rank} {tag}\n")
 
 
-def write_judgements(path: Path, task: Task) -> None:
-    """Which entries answer each query, as TREC has it."""
+def write_judgements(path: Path, queries: list[str], entries: list[str], searched: Searched) -> None:
+    """Which entries answer each query, or how every entry was judged, as TREC has it."""
     with path.open("w", encoding="utf-8") as file:
-        for query, relevant in zip(task.queries, task.relevant, strict=True):
-            file.writelines(f"{query} 0 {task.entries[entry]} 1\n" for entry in relevant)
+        for query, relevant, judged in zip(queries, searched.task.relevant, searched.grades, strict=True):
+            grades = dict.fromkeys(relevant, 1) | judged
+            file.writelines(f"{_field(query)} 0 {_field(entries[n])} {grade}\n" for n, grade in grades.items())
+
+
+def _field(name: str) -> str:
+    return "_".join(name.split())
 
 
 def _write_texts(path: Path, texts: Mapping[str, str]) -> None:

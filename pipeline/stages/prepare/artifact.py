@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from data.schema import CATALOGUE
 from pipeline.store.manifest import read_manifest
 
 TRAIN = "train"
@@ -15,6 +16,27 @@ def catalogue_columns(prepared: Path) -> dict[str, str]:
     """By a file's name in `source`, the column (`text_a`, `text_b`) of the pairs with a catalogue's entries."""
     catalogues = read_manifest(prepared).summary.get("catalogue", {})
     return {source: found["side"] for source, found in catalogues.items()}
+
+
+def catalogue_entries(prepared: Path) -> pl.DataFrame:
+    """All entries of retrieval sets, whether a pair holds them or not: `entry_id`, `text`, `source`."""
+    file = prepared / "catalogue.parquet"
+    return pl.read_parquet(file) if file.is_file() else pl.DataFrame(schema=pl.Schema(CATALOGUE))
+
+
+def has_own_ids(prepared: Path) -> bool:
+    """Whether all queries and entries are those of one retrieval set, with its ids: a query's is its group."""
+    catalogues = read_manifest(prepared).summary.get("catalogue", {})
+    sets = {found.get("set") for found in catalogues.values()}
+    return len(sets) == 1 and None not in sets
+
+
+def grades(prepared: Path) -> pl.DataFrame | None:
+    """`pair_id` and `grade` of the pairs that a retrieval set judges; None without one."""
+    pairs = pl.scan_parquet(prepared / "pairs.parquet")
+    if "grade" not in pairs.collect_schema():
+        return None
+    return pairs.select("pair_id", "grade").drop_nulls().collect()
 
 
 def utterance_sources(prepared: Path) -> list[str]:

@@ -17,6 +17,7 @@ from data.splits import SPLIT, linked
 from data.texts import stable_number
 from pipeline.stages.prepare.config import PairsFile, PrepareConfig
 from pipeline.stages.prepare.inputs import columns_of, source_name
+from pipeline.stages.prepare.retrieval_folder import InputRows, JudgementsFile, files_of
 
 KEYS = {"text_a": "key_a", "text_b": "key_b"}
 # A side looks like a catalogue if each of its texts stands in so many rows, and the other side has so many times
@@ -29,14 +30,15 @@ def catalogue_sides(config: PrepareConfig) -> dict[int, str]:
     """By a file's place in `prepare.inputs`, the side (`text_a` or `text_b`) that holds its entries."""
     return {
         place: file.catalogue
-        for place, file in enumerate(config.inputs)
+        for place, file in enumerate(files_of(config))
         if isinstance(file, PairsFile) and file.catalogue
     }
 
 
 def entry_columns(config: PrepareConfig) -> dict[str, str]:
     """By a file's name in `source`, the column of `pairs.parquet` that holds its entries."""
-    return {source_name(config.inputs[place]): side for place, side in catalogue_sides(config).items()}
+    files = files_of(config)
+    return {source_name(files[place]): side for place, side in catalogue_sides(config).items()}
 
 
 def without_entries(pairs: pl.DataFrame, config: PrepareConfig) -> pl.DataFrame:
@@ -99,25 +101,34 @@ def count_catalogues(config: PrepareConfig, pairs: pl.DataFrame) -> dict[str, An
         pairs: with `file`, `split`, `key_a`, `key_b`.
 
     Returns:
-        By source: `side`, `queries`, `entries`; by split `entries` and `unseen_entries`, those that no pair of
-        train has.
+        By source: `side`, `set` (of a retrieval set, its name), `queries`, `entries`; by split `entries` and
+        `unseen_entries`, those that no pair of train has.
     """
     found: dict[str, Any] = {}
+    files = files_of(config)
     for place, side in catalogue_sides(config).items():
         key, other = KEYS[side], KEYS["text_a" if side == "text_b" else "text_b"]
         rows = pairs.filter(pl.col("file") == place)
-        trained = rows.filter(pl.col("split") == "train")[key].unique()
+        own = _set_of(files[place])
+        together = [n for n, other in enumerate(files) if own and _set_of(other) == own] or [place]
+        trained = pairs.filter(pl.col("file").is_in(together), pl.col("split") == "train")[key].unique()
         by_split = {split: rows.filter(pl.col("split") == split)[key].unique() for split in SPLITS}
-        found[source_name(config.inputs[place])] = {
+        found[source_name(files[place])] = {
             "side": side,
+            **({"set": own} if own else {}),
             "queries": rows[other].n_unique(),
             "entries": rows[key].n_unique(),
             "splits": {
-                split: {"entries": len(own), "unseen_entries": int((~own.is_in(trained.implode())).sum())}
-                for split, own in by_split.items()
+                split: {"entries": len(there), "unseen_entries": int((~there.is_in(trained.implode())).sum())}
+                for split, there in by_split.items()
             },
         }
     return found
+
+
+def _set_of(file: InputRows) -> str | None:
+    """The retrieval set that a file of judgements belongs to."""
+    return file.set_name if isinstance(file, JudgementsFile) else None
 
 
 def is_like_catalogue(rows: int, few: int, many: int) -> bool:
@@ -135,7 +146,7 @@ def catalogue_advice(config: PrepareConfig, pairs: pl.DataFrame) -> str:
 
 
 def _advice(config: PrepareConfig, pairs: pl.DataFrame) -> Iterator[str]:
-    for place, file in enumerate(config.inputs):
+    for place, file in enumerate(files_of(config)):
         if not isinstance(file, PairsFile) or file.catalogue:
             continue
         rows = pairs.filter(pl.col("file") == place)

@@ -17,12 +17,14 @@ from data.splits import Leak, given_leaks, torn_chains
 from pipeline.stages.prepare.catalogue import catalogue_advice
 from pipeline.stages.prepare.config import PrepareConfig
 from pipeline.stages.prepare.inputs import source_name
+from pipeline.stages.prepare.retrieval_folder import files_of
 from pipeline.stages.prepare.rows import Gathered
 
 log = logging.getLogger("flipkd.prepare")
 # What is counted of every pair: texts and groups as hashes.
 COUNTED = ("file", "split", "label", "key_a", "key_b", "group")
 LEAK, HELD_OUT = "leak", "held_out_entry"  # reasons of rejects that the config asked for
+NOT_JUDGED = "not_judged"  # a query of a retrieval set that waits for its judgements: nothing is wrong with it
 _EXAMPLES = 3
 _MOST_FILES = 5
 _SHOWN_CHARACTERS = 160
@@ -43,6 +45,11 @@ _REMEDIES = {
     "bad_quoting": "a quote that is not closed or not doubled; is it a TSV?",
     "not_json": "the line is not a JSON object",
     "repeated_key": "a key stands twice in the JSON object",
+    "repeated_id": "the id stood there before, with another text or the same",
+    "unknown_query": "a judgement of a query that is not among the queries, or was rejected there",
+    "unknown_entry": "a judgement of a document that is not in the corpus, or was rejected there",
+    "bad_grade": "a grade that is no whole number",
+    NOT_JUDGED: "a query without a judgement",
     LEAK: "its text or group stands in a later split; see `prepare.splitting.leaks`",
     HELD_OUT: "a pair of train whose entry is held out; see `prepare.splitting.entries`",
 }
@@ -128,11 +135,12 @@ def check_rejected(
         return
     firsts = rejects.sort("file", "source_row").unique("reason", keep="first", maintain_order=True)
     lines = []
+    files = files_of(config)
     for reason, count in _counts(rejects, "reason").items():
         place, number = firsts.filter(pl.col("reason") == reason).select("file", "source_row").row(0)
         shown = next(reject.raw for reject in raw(place) if reject.number == number)
         shown = shown if len(shown) <= _SHOWN_CHARACTERS else shown[:_SHOWN_CHARACTERS] + "…"
-        source = source_name(config.inputs[place])
+        source = source_name(files[place])
         lines.append(f"  {reason}: {count} ({_REMEDIES[reason]}), first {source} row {number}: {shown}")
     share = rejects.height / rows_read
     raise FlipkdError(
@@ -205,7 +213,7 @@ def _came_from(gathered: Gathered, rejects: pl.DataFrame) -> str:
     rows, lost = (dict(part.group_by("file").len().iter_rows()) for part in (read, rejects))
     named = [
         f"{source_name(file)}: {rows.get(n, 0)} rows, {lost.get(n, 0)} rejected"
-        for n, file in enumerate(gathered.config.inputs)
+        for n, file in enumerate(files_of(gathered.config))
     ]
     more = f" and {len(named) - _MOST_FILES} files more" if len(named) > _MOST_FILES else ""
     return "; ".join(named[:_MOST_FILES]) + more
@@ -237,7 +245,7 @@ def summarise(
             "groups": part["group"].drop_nulls().n_unique(),
             "ids": utterances.filter(pl.col("split") == split)["id"].n_unique(),
         }
-    names = pl.Series([source_name(file) for file in config.inputs], dtype=pl.String)
+    names = pl.Series([source_name(file) for file in files_of(config)], dtype=pl.String)
 
     def by_source(frame: pl.DataFrame) -> dict[str, int]:
         return _counts(frame.select(names.gather(frame["file"]).alias("source")), "source")

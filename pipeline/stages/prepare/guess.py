@@ -11,11 +11,13 @@ from typing import Any
 from data.collect import Unusable, label_of, split_of
 from data.delimited import DELIMITERS, first_record
 from data.errors import FlipkdError
+from data.locate import PACKAGE, package_path, user_path
 from data.readers import file_format, header, listed, read_rows
 from data.records import Row
 from data.texts import BYTE_ORDER_MARK
 from pipeline.stages.prepare.catalogue import is_like_catalogue
 from pipeline.stages.prepare.inputs import input_path
+from pipeline.stages.prepare.retrieval_folder import is_retrieval_folder
 
 _ROWS = 1000
 # Columns as files of pairs and of questions call them, in lower case and without `_`, `-` and spaces; the first
@@ -37,7 +39,7 @@ def guess_input(name: str) -> dict[str, Any]:
     """An entry of `prepare.inputs` for a file: its kind and columns.
 
     Args:
-        name: the file's path, or `package:import_name/path`.
+        name: the file's path, or `package:import_name/path`; of a retrieval set the folder's.
 
     Returns:
         The entry's keys in the order of a config, `path` as it was given; keys at their default are left out.
@@ -45,6 +47,9 @@ def guess_input(name: str) -> dict[str, Any]:
     Raises:
         FlipkdError: the file cannot be read, or its columns do not tell what they are; says what to write by hand.
     """
+    folder = package_path(name) if name.startswith(PACKAGE) else user_path(name)
+    if is_retrieval_folder(folder):
+        return {"kind": "retrieval", "path": name}
     path = input_path(name, "--input")
     format = file_format(path)
     first = first_record(path, format) if format in DELIMITERS else None

@@ -7,7 +7,8 @@ from pathlib import Path
 from data.errors import FlipkdError
 from data.locate import PACKAGE, package_path, user_path
 from data.readers import check_columns
-from pipeline.stages.prepare.config import PairsFile, PrepareConfig, UtterancesFile
+from pipeline.stages.prepare.config import PairsFile, PrepareConfig
+from pipeline.stages.prepare.retrieval_folder import InputRows, TextsFile, files_of, key_of
 
 
 def input_path(name: str, key: str = "prepare.inputs") -> Path:
@@ -42,41 +43,38 @@ def check_inputs(config: PrepareConfig) -> None:
     Raises:
         FlipkdError: one is missing or unreadable, or lacks a column.
     """
-    paths = [input_path(file.path, f"prepare.inputs.{n}") for n, file in enumerate(config.inputs)]
-    names = [file.name or path.name for file, path in zip(config.inputs, paths, strict=True)]
+    files = files_of(config)
+    paths = [input_path(file.path, key_of(file, n)) for n, file in enumerate(files)]
+    names = [file.name or path.name for file, path in zip(files, paths, strict=True)]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise FlipkdError(f"prepare.inputs: two files are called {twice!r}; give one of them another `name`")
-    for number, file in enumerate(config.inputs):
+    for number, file in enumerate(files):
         if file.split and file.split_column:
-            raise FlipkdError(f"prepare.inputs.{number}: give `split` or `split_column`, not both")
+            raise FlipkdError(f"{key_of(file, number)}: give `split` or `split_column`, not both")
         for ours, column in columns_of(file).items():
             try:
                 check_columns(paths[number], file.format, file.column_names, [column])
             except FlipkdError as error:
                 hint = ". A file without labels says `label: null`" if ours == "label" else ""
-                raise FlipkdError(f"prepare.inputs.{number}: {error}{hint}") from None
+                raise FlipkdError(f"{key_of(file, number)}: {error}{hint}") from None
 
 
 def file_stamps(config: PrepareConfig) -> dict[Path, tuple[int, int]]:
     """Size and time of each file: somebody else may be writing it."""
     found = {}
-    for file in config.inputs:
+    for file in files_of(config):
         path = input_path(file.path)
         found[path] = (path.stat().st_size, path.stat().st_mtime_ns)
     return found
 
 
-InputRows = PairsFile | UtterancesFile
-
-
 def columns_of(file: InputRows) -> dict[str, str]:
     """Our name of a column to the file's own, for those that the config names."""
-    named = (
-        {"text_a": file.text_a, "text_b": file.text_b, "label": file.label, "group": file.group}
-        if isinstance(file, PairsFile)
-        else {"text": file.text, "id": file.id}
-    )
+    if isinstance(file, PairsFile):
+        named = {"text_a": file.text_a, "text_b": file.text_b, "label": file.label, "group": file.group}
+    else:
+        named = {"text": file.text, "id": file.id, "title": file.title if isinstance(file, TextsFile) else None}
     return {ours: column for ours, column in (named | {"split": file.split_column}).items() if column}
 
 

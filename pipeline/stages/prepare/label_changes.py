@@ -158,7 +158,7 @@ def _write_changed(pairs: Path, path: Path, pair_ids: Collection[str], label: pl
                 labels = pl.DataFrame(table.select(["pair_id", "label"])).select(changed)
                 yield table.set_column(LABEL, PAIRS.field(LABEL), labels.to_series().to_arrow())
 
-    write_tables(tables(), path, PAIRS)
+    write_tables(tables(), path, pq.read_schema(pairs))
 
 
 def _check_classes(pairs: Path, what: str, remedy: str) -> None:

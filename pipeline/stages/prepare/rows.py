@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,15 +18,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data.collect import SPLITS, UTTERANCE_COLUMNS, Chunk, collect_pairs, collect_utterances
+from data.collect import SPLITS, UTTERANCE_COLUMNS, Chunk, collect_pairs, collect_texts, collect_utterances
 from data.errors import FlipkdError
 from data.readers import file_format, read_rows
-from data.records import Reject, Row, raw_json
-from data.schema import PAIRS, REJECTS, write_tables, writer
+from data.records import Reject, raw_json
+from data.schema import CATALOGUE, GRADE, PAIRS, REJECTS, write_tables, writer
 from data.splits import LINKS, SPLIT, link_columns
 from pipeline.stages.prepare.catalogue import KEYS
+from pipeline.stages.prepare.collection import (
+    JUDGEMENTS,
+    PAIR_OF_JUDGEMENT,
+    Collection,
+    judged_pairs,
+    judged_queries,
+)
 from pipeline.stages.prepare.config import PairsFile, PrepareConfig, UtterancesFile
-from pipeline.stages.prepare.inputs import InputRows, columns_of, input_path, source_name
+from pipeline.stages.prepare.inputs import columns_of, input_path, source_name
+from pipeline.stages.prepare.retrieval_folder import InputRows, JudgementsFile, TextsFile, files_of, key_of
 
 log = logging.getLogger("flipkd.prepare")
 # What is known of a pair in memory; its place in the frame is its place in the files of waiting texts.
@@ -56,6 +63,7 @@ class Gathered:
         utterances: `file`, `source`, `UTTERANCE_COLUMNS` and `LINKS`; `group` is the id's hash if splits
             go by ids.
         rejects: `REFUSED`: rows that could not be read or used.
+        collections: retrieval sets, by their place in `prepare.inputs`.
         folder: where texts and raw rejects wait, `pairs-N.parquet` and `rejects-N.parquet` for file N.
     """
 
@@ -63,11 +71,22 @@ class Gathered:
     pairs: pl.DataFrame
     utterances: pl.DataFrame
     rejects: pl.DataFrame
+    collections: dict[int, Collection]
     folder: Path
 
     @property
+    def texts(self) -> int:
+        """Rows that hold an entry or a query of a retrieval set."""
+        return sum(len(found.entries) + len(found.queries) for found in self.collections.values())
+
+    @property
     def rows_read(self) -> int:
-        return self.pairs.height + self.utterances.height + self.rejects.height
+        return self.pairs.height + self.utterances.height + self.texts + self.rejects.height
+
+    def judgements(self) -> pl.DataFrame:
+        """The judgements of all retrieval sets, `JUDGEMENTS`."""
+        nothing = pl.DataFrame(schema=JUDGEMENTS)
+        return pl.concat([nothing, *(found.judgements() for found in self.collections.values())])
 
     def look_up(self, row: int, link: str) -> tuple[str, str]:
         """What a link of a row is, and where it stands, for messages.
@@ -87,7 +106,7 @@ class Gathered:
         else:
             column = "id" if link == "group" else "text"
             file, number, value = self.utterances.select("file", "source_row", column).row(row - self.pairs.height)
-        entry = self.config.inputs[file]
+        entry = files_of(self.config)[file]
         return value, f"{source_name(entry)} row {number}, column {columns_of(entry)[column]!r}"
 
 
@@ -108,38 +127,54 @@ def gather(config: PrepareConfig, seed: int, folder: Path) -> Gathered:
     nobody = pl.DataFrame(schema=UTTERANCE_COLUMNS)
     pairs, utterances = [pl.DataFrame(schema=KNOWN)], [_utterances(nobody, 0, "", seed, by_id)]
     rejects = [pl.DataFrame(schema=REFUSED)]
-    for place, file in enumerate(config.inputs):
-        columns, path = columns_of(file), input_path(file.path)
-        rows = read_rows(path, file.format, file.column_names, list(dict.fromkeys(columns.values())))
+    collections: dict[int, Collection] = {}
+    files = files_of(config)
+    for place, file in enumerate(files):
         found: list[pl.DataFrame] = []
         refused: list[pl.DataFrame] = []
-        limits: dict[str, Any] = {"split": file.split, "max_characters": config.max_characters}
+        taken = 0
         with (
             writer(folder / f"pairs-{place}.parquet", _WAITING) as texts,
             writer(folder / f"rejects-{place}.parquet", _WAITING_REJECTS) as raw,
         ):
-            for frame, bad in _chunks(file, rows, columns, limits):
+            for frame, bad in _chunks(files, place, config, collections):
+                taken += frame.height
                 if isinstance(file, PairsFile):
                     texts.write_table(frame.select(_WAITING.names).to_arrow().cast(_WAITING))
                     found.append(_known(frame, place, seed, file.catalogue))
-                else:
+                elif isinstance(file, UtterancesFile):
                     found.append(_utterances(frame, place, source_name(file), seed, by_id))
                 refused.append(_refused(bad, place))
                 raw.write_table(_table(bad, _WAITING_REJECTS))
         (pairs if isinstance(file, PairsFile) else utterances).extend(found)
         rejects.extend(refused)
-        taken, lost = (sum(frame.height for frame in frames) for frames in (found, refused))
+        lost = sum(frame.height for frame in refused)
+        name = input_path(file.path).name
         if not taken + lost:
-            raise FlipkdError(f"prepare.inputs.{place}: {path.name} holds no row")
-        log.info("%s: %d rows read, %d of them unusable", path.name, taken + lost, lost)
-    return Gathered(config, pl.concat(pairs), pl.concat(utterances), pl.concat(rejects), folder)
+            raise FlipkdError(f"{key_of(file, place)}: {name} holds no row")
+        log.info("%s: %d rows read, %d of them unusable", name, taken + lost, lost)
+    return Gathered(config, pl.concat(pairs), pl.concat(utterances), pl.concat(rejects), collections, folder)
 
 
 def _chunks(
-    file: InputRows, rows: Iterable[Row | Reject], columns: dict[str, str], limits: dict[str, Any]
+    files: Sequence[InputRows], place: int, config: PrepareConfig, collections: dict[int, Collection]
 ) -> Iterator[Chunk]:
-    collect = collect_pairs if isinstance(file, PairsFile) else collect_utterances
-    return collect(rows, columns, **limits)
+    """The rows of one file; texts and judgements of a retrieval set go into its collection too."""
+    file = files[place]
+    columns, longest = columns_of(file), config.max_characters
+    wanted = list(dict.fromkeys(columns.values()))
+    rows = read_rows(input_path(file.path), file.format, file.column_names, wanted)
+    if isinstance(file, TextsFile):
+        collection = collections.setdefault(file.folder, Collection())
+        if file.role == "entries":
+            return collect_texts(rows, columns, known=collection.entries, wanted=None, max_characters=longest)
+        judged = judged_queries(files, file.folder)
+        return collect_texts(rows, columns, known=collection.queries, wanted=judged, max_characters=longest)
+    if isinstance(file, UtterancesFile):
+        return collect_utterances(rows, columns, split=file.split, max_characters=longest)
+    if isinstance(file, JudgementsFile):
+        rows, columns = judged_pairs(rows, file, place, collections[file.folder]), PAIR_OF_JUDGEMENT
+    return collect_pairs(rows, columns, split=file.split, max_characters=longest)
 
 
 def _known(frame: pl.DataFrame, place: int, seed: int, catalogue: str | None) -> pl.DataFrame:
@@ -188,7 +223,7 @@ def raw_rejects(gathered: Gathered, refused: pl.DataFrame, place: int) -> Iterat
     Args:
         refused: `REFUSED`: rows found later (duplicates, contradictions).
     """
-    file = gathered.config.inputs[place]
+    file = files_of(gathered.config)[place]
     late = refused.filter(pl.col("file") == place).sort("source_row").select("source_row", "reason").iter_rows()
     early = _waiting(gathered.folder / f"rejects-{place}.parquet")
     if file_format(input_path(file.path), file.format) == "parquet":
@@ -223,7 +258,7 @@ def write_rejects(gathered: Gathered, refused: pl.DataFrame, path: Path) -> None
     """Write `rejects.parquet`: all rejects of all files, in order."""
 
     def tables() -> Iterator[pa.Table]:
-        for place, file in enumerate(gathered.config.inputs):
+        for place, file in enumerate(files_of(gathered.config)):
             source = source_name(file)
             rows: list[Reject] = []
             characters = 0
@@ -238,6 +273,18 @@ def write_rejects(gathered: Gathered, refused: pl.DataFrame, path: Path) -> None
     write_tables(tables(), path, REJECTS)
 
 
+def write_catalogue(gathered: Gathered, path: Path) -> None:
+    """Write `catalogue.parquet`: the entries of all retrieval sets, in their order."""
+    names = {file.folder: file.set_name for file in files_of(gathered.config) if isinstance(file, TextsFile)}
+
+    def tables() -> Iterator[pa.Table]:
+        for folder, found in gathered.collections.items():
+            ids, texts = list(found.entries), list(found.entries.values())
+            yield pa.table([ids, texts, [names[folder]] * len(ids)], schema=CATALOGUE)
+
+    write_tables(tables(), path, CATALOGUE)
+
+
 def write_pairs(gathered: Gathered, splits: np.ndarray, built: pl.DataFrame, path: Path) -> int:
     """Write `pairs.parquet`, by split, then in the order of files and rows.
 
@@ -249,21 +296,24 @@ def write_pairs(gathered: Gathered, splits: np.ndarray, built: pl.DataFrame, pat
         The characters of all texts.
     """
     characters = 0
+    schema = PAIRS.append(GRADE) if gathered.collections else PAIRS
+    grades = gathered.judgements().select("file", "source_row", "grade")
     heights = dict(gathered.pairs.group_by("file").len().iter_rows())
 
     def tables() -> Iterator[pa.Table]:
         for number, split in enumerate(SPLITS):
             start = 0
-            for place, file in enumerate(gathered.config.inputs):
-                if isinstance(file, UtterancesFile):
-                    own = built.filter((pl.col("file") == place) & (pl.col("split") == split))
-                    yield own.select(PAIRS.names).to_arrow().cast(PAIRS)
-                    continue
-                end = start + heights.get(place, 0)
-                waiting = gathered.folder / f"pairs-{place}.parquet"
-                for table in _chosen(waiting, splits[start:end] == number):
-                    yield _with(table, PAIRS, source=source_name(file), split=split)
-                start = end
+            for place, file in enumerate(files_of(gathered.config)):
+                if isinstance(file, PairsFile):
+                    end = start + heights.get(place, 0)
+                    waiting = gathered.folder / f"pairs-{place}.parquet"
+                    for table in _chosen(waiting, splits[start:end] == number):
+                        given = _with(table, PAIRS, source=source_name(file), split=split)
+                        yield _graded(given, grades.filter(file=place)) if gathered.collections else given
+                    start = end
+                own = built.filter((pl.col("file") == place) & (pl.col("split") == split))
+                without = own.select(*PAIRS.names, pl.lit(None, pl.Int32).alias("grade"))
+                yield without.select(schema.names).to_arrow().cast(schema)
 
     def counted() -> Iterator[pa.Table]:
         nonlocal characters
@@ -273,7 +323,7 @@ def write_pairs(gathered: Gathered, splits: np.ndarray, built: pl.DataFrame, pat
                 characters += pc.sum(lengths).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]
             yield table
 
-    write_tables(counted(), path, PAIRS)
+    write_tables(counted(), path, schema)
     return characters
 
 
@@ -285,6 +335,14 @@ def _chosen(path: Path, chosen: np.ndarray) -> Iterator[pa.Table]:
             if chosen[start:end].any():
                 yield waiting.read_row_group(group).filter(pa.array(chosen[start:end]))
             start = end
+
+
+def _graded(table: pa.Table, grades: pl.DataFrame) -> pa.Table:
+    """Pairs of one file with the grades of its judgements."""
+    rows = pl.DataFrame(table.select(["source_row"])).join(
+        grades, on="source_row", how="left", maintain_order="left"
+    )
+    return table.append_column(GRADE, rows["grade"].to_arrow())
 
 
 def _with(table: pa.Table, schema: pa.Schema, **constants: str) -> pa.Table:

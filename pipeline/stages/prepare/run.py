@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from pipeline.stages.prepare.checks import (
     COUNTED,
     HELD_OUT,
     LEAK,
+    NOT_JUDGED,
     check_any,
     check_given,
     check_leaks,
@@ -46,15 +47,23 @@ from pipeline.stages.prepare.checks import (
     check_splits,
     summarise,
 )
-from pipeline.stages.prepare.config import PairBuilding, PrepareConfig, builds_pairs, changes_labels
+from pipeline.stages.prepare.config import PairBuilding, PrepareConfig, changes_labels, has_utterances
 from pipeline.stages.prepare.inputs import check_inputs, file_stamps
 from pipeline.stages.prepare.label_changes import change_labels, count_changes
-from pipeline.stages.prepare.rows import REFUSED, Gathered, gather, raw_rejects, write_pairs, write_rejects
+from pipeline.stages.prepare.near_entries import Encoder, near_negatives
+from pipeline.stages.prepare.retrieval_folder import expanded
+from pipeline.stages.prepare.rows import (
+    REFUSED,
+    Gathered,
+    gather,
+    raw_rejects,
+    write_catalogue,
+    write_pairs,
+    write_rejects,
+)
 from pipeline.terminal.progress import progress
 
 log = logging.getLogger("flipkd.prepare")
-# texts -> unit vectors (n, d), float32
-Encoder = Callable[[Sequence[str]], np.ndarray]
 
 
 def run(config: PrepareConfig, inputs: Mapping[str, Path], out: Path, context: Context) -> dict[str, Any]:
@@ -76,6 +85,7 @@ def run(config: PrepareConfig, inputs: Mapping[str, Path], out: Path, context: C
 def prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, folder: Path) -> dict[str, Any]:
     """`run` with the encoder for hard negatives as a plain function, and scratch space, which is swept."""
     check_inputs(config)
+    config = expanded(config)
     before = file_stamps(config)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -91,25 +101,26 @@ def prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, folde
 
 def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, folder: Path) -> dict[str, Any]:
     gathered = gather(config, seed, folder)
-    by_id = config.splitting.by == "group"
     given = _links(gathered, gathered.pairs, gathered.utterances)
     leaks = check_given(gathered, given)
     leaking = leaking_rows(given) if leaks and config.splitting.leaks == "drop" else None
     pairs, utterances, refused = _resolved(config, gathered, leaking)
     rejects = pl.concat([gathered.rejects, refused])
-    if pairs.height + utterances.height + rejects.height != gathered.rows_read:
+    texts = gathered.texts
+    if pairs.height + utterances.height + texts + rejects.height != gathered.rows_read:
         counts = f"{pairs.height} pairs, {utterances.height} utterances, {rejects.height} rejects"
         raise RuntimeError(f"prepare lost count of its rows: {gathered.rows_read} read, but {counts}")
-    unasked = rejects.filter(pl.col("reason") != LEAK)
+    unasked = rejects.filter(~pl.col("reason").is_in((LEAK, NOT_JUDGED)))
     check_rejected(config, unasked, gathered.rows_read, lambda place: raw_rejects(gathered, refused, place))
     check_any(gathered, rejects)
 
-    pairs, utterances, unseen = _split(gathered, pairs, utterances, seed)
+    held_out = pl.Series([None] * pairs.height, dtype=SPLIT)
+    if config.splitting.entries == "held_out":
+        held_out = entry_splits(pairs, config, seed)
+    unseen_by_train = pairs.filter(held_out.is_not_null())
+    pairs, utterances, unseen = _split(gathered, pairs, utterances, held_out, seed)
     refused, rejects = pl.concat([refused, unseen]), pl.concat([rejects, unseen])
-    built = _build(config.pairs, utterances, encoder, seed, by_id)
-    # A given pair says more than one that follows from ids.
-    own = pairs.select(pl.col("pair_id").bin.encode("hex"))
-    built = built.join(own, on="pair_id", how="anti", maintain_order="left").sort("source_row", "pair_id", "label")
+    built = _built(gathered, pairs, utterances, unseen_by_train, encoder, seed)
     utterances = utterances.sort(pl.col("split").cast(SPLIT), "file", "source_row")
     counted = built.with_columns(pl.col("split").cast(SPLIT), pl.col("group_code").alias("group"))
     everything = pl.concat([part.select(*COUNTED) for part in (pairs, counted)])
@@ -121,7 +132,9 @@ def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, fold
     characters = write_pairs(gathered, splits, built, unchanged)
     changes = change_labels(config, unchanged, out, seed)
     write_rejects(gathered, refused, out / "rejects.parquet")
-    if builds_pairs(config):
+    if gathered.collections:
+        write_catalogue(gathered, out / "catalogue.parquet")
+    if has_utterances(config):
         write_table(utterances.select(UTTERANCES.names).to_arrow(), out / "utterances.parquet", UTTERANCES)
     if config.splitting.leaks != "keep":
         check_leaks(out / "pairs.parquet", entry_columns(config))
@@ -131,6 +144,7 @@ def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, fold
         "utterances": utterances.height,
         "rejected": rejects.height,
         "pairs_built": built.height,
+        **({"texts": texts} if gathered.collections else {}),
     }
     double = {
         "pairs": contradictions(gathered.pairs, key="pair_id", verdict="label"),
@@ -182,7 +196,8 @@ def _resolved(
 
 def _log(config: PrepareConfig, summary: dict[str, Any]) -> None:
     """Say what became of the rows."""
-    log.info("%d rows read: %d pairs, %d utterances, %d rejected; %d pairs built", *summary["rows"].values())
+    counts = list(summary["rows"].values())
+    log.info("%d rows read: %d pairs, %d utterances, %d rejected; %d pairs built", *counts[:5])
     for reason, count in summary["rejected"].items():
         log.info("rejected as %s: %d", reason, count)
     if any(summary["contradictions"].values()):
@@ -212,14 +227,16 @@ def _links(gathered: Gathered, pairs: pl.DataFrame, utterances: pl.DataFrame) ->
 
 
 def _split(
-    gathered: Gathered, pairs: pl.DataFrame, utterances: pl.DataFrame, seed: int
+    gathered: Gathered, pairs: pl.DataFrame, utterances: pl.DataFrame, held_out: pl.Series, seed: int
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Pairs and utterances with their splits, and the rows of train, with `REFUSED`, whose entry is held out."""
+    """Pairs and utterances with their splits, and the rows of train, with `REFUSED`, whose entry is held out.
+
+    Args:
+        held_out: for each pair the split that its entry is held out for, or null.
+    """
     shares = gathered.config.splitting
     links = given = _links(gathered, pairs, utterances)
-    held_out = pl.Series([None] * pairs.height, dtype=SPLIT)
     if shares.entries == "held_out":
-        held_out = entry_splits(pairs, gathered.config, seed)
         links = with_entry_splits(given, pairs, held_out)
     sizes = np.bincount(linked(links))
     if len(sizes) > 1 and sizes.max() > 0.5 * sizes.sum():
@@ -237,6 +254,29 @@ def _split(
         utterances.with_columns(splits.tail(utterances.height).cast(pl.String).alias("split")),
         split_pairs.filter(unseen).with_columns(reason=pl.lit(HELD_OUT)).select(*REFUSED),
     )
+
+
+def _built(
+    gathered: Gathered,
+    pairs: pl.DataFrame,
+    utterances: pl.DataFrame,
+    unseen: pl.DataFrame,
+    encoder: Encoder,
+    seed: int,
+) -> pl.DataFrame:
+    """All pairs that no file gives, in order: those of utterances, and near entries of retrieval sets.
+
+    Args:
+        unseen: pairs whose entries train must not see.
+    """
+    config = gathered.config
+    built = _build(config.pairs, utterances, encoder, seed, config.splitting.by == "group")
+    if gathered.collections:
+        built = pl.concat([built, near_negatives(gathered, pairs, encoder, unseen, seed)])
+    # A given pair says more than one that follows from ids.
+    own = pairs.select(pl.col("pair_id").bin.encode("hex"))
+    built = built.join(own, on="pair_id", how="anti", maintain_order="left")
+    return built.sort("source_row", "pair_id", "label")
 
 
 def _build(

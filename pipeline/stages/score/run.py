@@ -3,7 +3,8 @@
 Writes `embeddings.parquet` (`text_id`, `text`, `embedding`) and `scores.parquet` (the columns of pairs,
 `teacher_score`, `text_a_id`, `text_b_id`). Pairs keep their order. A text is its exact string; `text_id` counts
 texts in order of first appearance (first row's `text_a`, its `text_b`, second row's `text_a`, ...), so it depends
-on the pairs alone. The file metadata under the key `flipkd` says which teacher wrote the vectors.
+on the pairs alone; behind them come the entries of retrieval sets that no pair holds. The file metadata under the
+key `flipkd` says which teacher wrote the vectors.
 
 Texts that this very teacher has embedded in an earlier run are taken from the store (`embedding_cache`). A text's
 vector does not depend on the texts beside it (`models.teacher.fixed_shapes`), so on one machine the rows are the
@@ -19,7 +20,7 @@ the vectors' cosines.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ from data.schema import (
 from models.teacher.bi_encoder import cosine
 from models.teacher.cross_encoder import blend, to_cosine_scale
 from pipeline.contract.stage import Context
+from pipeline.stages.prepare.artifact import catalogue_entries
 from pipeline.stages.score.checks import check_files, check_scores
 from pipeline.stages.score.config import CrossEncoderSettings, ScoreConfig
 from pipeline.stages.score.cross_encoder import cross_scores
@@ -77,7 +79,7 @@ def run(config: ScoreConfig, inputs: Mapping[str, Path], out: Path, context: Con
         FlipkdError: there are no pairs, or the teacher's vectors are not numbers, constant or collapsed.
     """
     pairs = inputs["prepare"] / "pairs.parquet"
-    texts = distinct_texts(pairs)
+    texts = distinct_texts(pairs, catalogue_entries(inputs["prepare"])["text"].to_list())
     if not texts:
         raise FlipkdError(f"score: {pairs} holds no pairs")
     embedded = embed_texts(config, inputs["teach"], texts, context)
@@ -126,10 +128,11 @@ def _blended(
     return Blended(raw, blend(cosines, mapped, settings.weight), metadata | {"auroc": auroc})
 
 
-def distinct_texts(pairs: Path) -> list[str]:
-    """The texts of all pairs, each once, in order of first appearance."""
+def distinct_texts(pairs: Path, more: Sequence[str] = ()) -> list[str]:
+    """The texts of all pairs, and more texts behind them, each once, in order of first appearance."""
     both = pl.concat_list("text_a", "text_b").explode().unique(maintain_order=True)
-    return pl.scan_parquet(pairs).select(text=both).collect()["text"].to_list()
+    of_pairs = pl.scan_parquet(pairs).select(text=both).collect()["text"]
+    return list(dict.fromkeys([*of_pairs, *more]))
 
 
 def write_embeddings(path: Path, texts: list[str], vectors: np.ndarray, metadata: Mapping[str, Any]) -> None:

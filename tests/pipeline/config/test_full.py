@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import yaml
 
 from pipeline.config.config import Config
@@ -43,9 +44,13 @@ def test_every_key_stands_in_it_under_a_comment() -> None:
             assert lines[number - 1].lstrip().startswith("#"), line
 
 
-def test_the_utterances_example_loads_too() -> None:
+@pytest.mark.parametrize(("kind", "keys"), [("utterances", 4), ("retrieval", 5)])
+def test_the_examples_load_too(kind: str, keys: int) -> None:
     text = full_config(PRESET)
     example = [line.strip().removeprefix("# ") for line in text.splitlines() if line.startswith("    # ")]
-    start = example.index("- kind: utterances")
-    entries = yaml.safe_load("\n".join(example[start : start + 4]))
-    assert PrepareConfig.model_validate({"inputs": entries}).inputs[0].kind == "utterances"
+    start = example.index(f"- kind: {kind}")
+    is_entry = [line.startswith(("- ", "  ")) for line in example[start:]]
+    end = start + is_entry.index(False) if False in is_entry else None
+    (entry,) = yaml.safe_load("\n".join(example[start:end]))
+    assert len(entry) == keys
+    assert PrepareConfig.model_validate({"inputs": [entry]}).inputs[0].kind == kind

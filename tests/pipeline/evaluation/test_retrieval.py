@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import pytrec_eval
 from sklearn.metrics import label_ranking_average_precision_score, ndcg_score
 
 from pipeline.evaluation.retrieval import (
@@ -11,6 +12,7 @@ from pipeline.evaluation.retrieval import (
     Task,
     entry_scores,
     first_ranks,
+    graded_ndcg,
     intervals,
     nearest_documents,
     ranked,
@@ -89,3 +91,18 @@ def test_intervals_against_resampling_by_hand() -> None:
             low, high = np.percentile([drawn[chosen].mean() for chosen in rows], (2.5, 97.5))
             assert told[metric]["low"] == pytest.approx(low, abs=0.15 * (high - low))
             assert told[metric]["high"] == pytest.approx(high, abs=0.15 * (high - low))
+
+
+def test_ndcg_by_grade_is_trec_evals() -> None:
+    grades = [{int(entry): int(DRAW.integers(-1, 4)) for entry in DRAW.permutation(ENTRIES)[:8]} for _ in RIGHT]
+    grades[0] = {1: 0, 2: -1}
+    order = ranked(SCORES)
+    truth = {f"q{n}": {str(entry): grade for entry, grade in judged.items()} for n, judged in enumerate(grades)}
+    run = {
+        f"q{n}": {str(entry): float(ENTRIES - place) for place, entry in enumerate(row)}
+        for n, row in enumerate(order)
+    }
+    theirs = pytrec_eval.RelevanceEvaluator(truth, {"ndcg_cut_10"}).evaluate(run)
+    expected = [theirs[f"q{n}"]["ndcg_cut_10"] for n in range(QUERIES)]
+    assert graded_ndcg(order, grades, 10) == pytest.approx(expected)
+    assert expected[0] == 0

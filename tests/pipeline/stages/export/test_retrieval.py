@@ -13,9 +13,10 @@ import polars as pl
 import pytest
 import pytrec_eval
 
+from data.schema import CATALOGUE
 from models.student.load import load_student, score_pairs
-from pipeline.stages.export.retrieval import METRICS, entries_of, queries_and_entries, searched_in
-from tests.tiny import tiny_config, tiny_faq
+from pipeline.stages.export.retrieval import GRADED, METRICS, entries_of, queries_and_entries, searched_in
+from tests.tiny import tiny_config, tiny_faq, tiny_retrieval
 
 TREC = {
     "recall@1": "recall_1", "recall@5": "recall_5", "recall@10": "recall_10", "ndcg@10": "ndcg_cut_10",
@@ -131,7 +132,7 @@ def test_the_summary_and_the_report_tell_it(exported: Path) -> None:
     assert f"{told['test']['scores']['fused']['map@100']['value']:.3f}" in report
 
 
-def test_a_query_without_a_right_entry_is_not_asked_and_queries_are_drawn_by_seed() -> None:
+def test_a_query_without_a_right_entry_is_not_asked_and_queries_are_drawn_by_seed(tmp_path: Path) -> None:
     rows = pl.DataFrame(
         {
             "query_id": [0, 0, 2, 4, 5, 6],
@@ -141,24 +142,80 @@ def test_a_query_without_a_right_entry_is_not_asked_and_queries_are_drawn_by_see
             "label": [1, 1, 0, 1, None, 1],
             "split": ["test", "test", "test", "test", "test", "dev"],
             "group": [None, None, None, "g", None, "g"],
-        }
+            "grade": [None] * 6,
+        },
+        schema_overrides={"grade": pl.Int32, "entry_id": pl.Int64},
     )
-    searched = searched_in(rows, entries_of(rows), "test", 10, 1)
+    embeddings = tmp_path / "embeddings.parquet"
+    pl.DataFrame({"text_id": [0], "text": ["a"]}, schema_overrides={"text_id": pl.Int64}).write_parquet(embeddings)
+    entries = entries_of(rows, pl.DataFrame(schema=pl.Schema(CATALOGUE)), embeddings)
+    assert entries["name"].null_count() == entries.height == 2
+    searched = searched_in(rows, entries, "test", 10, 1)
     assert searched is not None
     assert searched.texts == ["a", "c"]
     assert searched.groups == ["query 0", "g"]
     assert searched.task.entries == ["1", "3"]
     assert searched.task.relevant == [[0, 1], [1]]
-    assert searched_in(rows, entries_of(rows), "train", 10, 1) is None
-    drawn = searched_in(rows, entries_of(rows), "test", 1, 1)
+    assert searched_in(rows, entries, "train", 10, 1) is None
+    drawn = searched_in(rows, entries, "test", 1, 1)
     assert drawn is not None
     assert (len(drawn.texts), drawn.task.there) == (1, 2)
+
+
+@pytest.fixture(scope="module")
+def of_a_set(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> tuple[Path, Path]:
+    """The artifact of an export whose input is a retrieval set with grades, and the set."""
+    from flows.flip import flip
+
+    folder = tmp_path_factory.mktemp("set")
+    source = tiny_retrieval(folder / "faq", entries=40, queries=30)
+    prepare = {
+        "inputs": [{"kind": "retrieval", "path": str(source)}],
+        "pairs": {"encoder": str(folder / "teacher")},
+    }
+    flip(tiny_config(folder, prepare=prepare, export={"bootstrap": 100, "candidates": CANDIDATES}))
+    return next((folder / "store/artifacts/export").glob("*/manifest.json")).parent, source
+
+
+@pytest.mark.parametrize("score", ["teacher", "encoder", "decoder", "fused"])
+def test_a_sets_own_judgements_give_the_same_figures_by_its_own_ids(
+    of_a_set: tuple[Path, Path], score: str
+) -> None:
+    exported, source = of_a_set
+    told = json.loads((exported / "retrieval.json").read_text("utf-8"))["test"]
+    assert told["entries"] == 40  # those that no pair holds too
+    truth: dict[str, dict[str, int]] = defaultdict(dict)
+    for query, entry, grade in pl.read_csv(source / "qrels/test.tsv", separator="\t").iter_rows():
+        truth[query][entry] = grade
+    run = read_run(exported / f"runs/test-{score}.trec")
+    assert run.keys() == truth.keys()
+    assert all(len(found) == 40 for found in run.values())
+    by_query = pytrec_eval.RelevanceEvaluator(dict(truth), set(TREC.values())).evaluate(run)
+    figures = told["scores"][score]
+    for ours, theirs in TREC.items():
+        name = GRADED if ours == "ndcg@10" else ours
+        assert figures[name]["value"] == pytest.approx(np.mean([one[theirs] for one in by_query.values()])), ours
+    binary = {query: {entry: int(grade >= 1) for entry, grade in one.items()} for query, one in truth.items()}
+    of_binary = pytrec_eval.RelevanceEvaluator(binary, {"ndcg_cut_10"}).evaluate(run)
+    expected = np.mean([one["ndcg_cut_10"] for one in of_binary.values()])
+    assert figures["ndcg@10"]["value"] == pytest.approx(expected)
+    assert read_judgements(exported / "runs/test.qrels") == truth
+
+
+def test_the_texts_of_a_set_stand_under_its_ids(of_a_set: tuple[Path, Path]) -> None:
+    exported, source = of_a_set
+    for name, file in (("entries", "corpus"), ("queries", "queries")):
+        rows = [json.loads(line) for line in (source / f"{file}.jsonl").read_text("utf-8").splitlines()]
+        own = {row["_id"]: " ".join(filter(None, [row.get("title"), row["text"]])) for row in rows}
+        written = [json.loads(line) for line in (exported / f"runs/{name}.jsonl").read_text("utf-8").splitlines()]
+        assert written
+        assert all(own[row["_id"]] == row["text"] for row in written)
 
 
 def test_pairs_are_turned_whichever_side_the_catalogue_is_on(tmp_path: Path) -> None:
     ids = {"text_a_id": [0, 2], "text_b_id": [1, 3]}
     texts = {"text_a": ["q", "title"], "text_b": ["title", "r"], "source": ["one", "two"]}
-    rest = {"label": [1, 0], "split": ["dev", "test"], "group": ["g", None]}
+    rest = {"label": [1, 0], "split": ["dev", "test"], "group": ["g", None], "pair_id": ["p1", "p2"]}
     pl.DataFrame(ids | texts | rest).write_parquet(tmp_path / "scores.parquet")
     rows = queries_and_entries(tmp_path / "scores.parquet", {"one": "text_b", "two": "text_a"}).sort("query_id")
     assert rows.select("query_id", "query", "entry_id", "entry").rows() == [

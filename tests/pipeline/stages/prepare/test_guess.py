@@ -120,6 +120,7 @@ def test_what_cannot_be_told_is_asked_for(tmp_path: Path, text: str, said: str) 
          {**PAIRS, "format": "tsv", "column_names": ["column_1", "text_a", "text_b", "label"]}),
         ("stackfaq/paraphrases.tsv",
          {**PAIRS, "label": None, "catalogue": "text_a", "column_names": ["text_a", "text_b"]}),
+        ("cranfield", {"kind": "retrieval"}),
     ],
 )  # fmt: skip
 def test_real_files(file: str, expected: dict[str, Any]) -> None:

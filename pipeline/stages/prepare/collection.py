@@ -1,0 +1,93 @@
+"""A retrieval set while it is read: the texts by their ids, and judgements turned into pairs of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from data.collect import Unusable, grade_of, name_of
+from data.readers import read_rows
+from data.records import Reject, Row, raw_json
+from pipeline.stages.prepare.inputs import columns_of, input_path
+from pipeline.stages.prepare.retrieval_folder import InputRows, JudgementsFile
+
+# Why a judgement cannot be used.
+NO_QUERY, NO_ENTRY = "unknown_query", "unknown_entry"
+# The columns of `judged_pairs`, as `data.collect` asks for them.
+PAIR_OF_JUDGEMENT = {name: name for name in ("text_a", "text_b", "label", "group")}
+JUDGEMENTS = {
+    "file": pl.Int32(), "source_row": pl.Int64(), "query_id": pl.String(), "entry_id": pl.String(),
+    "grade": pl.Int32(),
+}  # fmt: skip
+
+
+@dataclass
+class Collection:
+    """The texts of one retrieval set, and what was judged.
+
+    Attributes:
+        entries, queries: the texts by id, as they were cleaned.
+        judged: a row for each judgement that was read, `JUDGEMENTS`.
+    """
+
+    entries: dict[str, str] = field(default_factory=dict)
+    queries: dict[str, str] = field(default_factory=dict)
+    judged: list[tuple[int, int, str, str, int]] = field(default_factory=list)
+
+    def judgements(self) -> pl.DataFrame:
+        return pl.DataFrame(self.judged, schema=JUDGEMENTS, orient="row")
+
+
+def judged_queries(files: Iterable[InputRows], folder: int) -> set[str]:
+    """The ids of the queries that the judgements of one set name.
+
+    Args:
+        files: all input files. folder: the set's place in `prepare.inputs`.
+    """
+    found: set[str] = set()
+    for file in files:
+        if isinstance(file, JudgementsFile) and file.folder == folder:
+            column = columns_of(file)["text_a"]
+            for row in read_rows(input_path(file.path), file.format, file.column_names, [column]):
+                if isinstance(row, Row):
+                    found.add(str(_named(row, column)))
+    return found
+
+
+def judged_pairs(
+    rows: Iterable[Row | Reject], file: JudgementsFile, place: int, collection: Collection
+) -> Iterator[Row | Reject]:
+    """Judgements as rows with the texts that they name: `text_a`, `text_b`, `label`, `group` (the query's id).
+
+    Args:
+        place: of the file. collection: gets the judgements too.
+    """
+    columns = columns_of(file)
+    for row in rows:
+        if isinstance(row, Reject):
+            yield row
+            continue
+        try:
+            query, entry = (name_of(row.values.get(columns[side])) for side in ("text_a", "text_b"))
+            grade = grade_of(row.values.get(columns["label"]))
+            if query is None or entry is None:
+                raise Unusable("missing_id")
+            if query not in collection.queries:
+                raise Unusable(NO_QUERY)
+            if entry not in collection.entries:
+                raise Unusable(NO_ENTRY)
+        except Unusable as why:
+            yield Reject(row.number, str(why), raw_json(row.values))
+            continue
+        collection.judged.append((place, row.number, query, entry, grade))
+        values = {"text_a": collection.queries[query], "text_b": collection.entries[entry], "group": query}
+        yield Row(row.number, values | {"label": int(grade >= file.settings.relevant_from)})
+
+
+def _named(row: Row, column: str) -> str | None:
+    try:
+        return name_of(row.values.get(column))
+    except Unusable:
+        return None
