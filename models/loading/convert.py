@@ -16,6 +16,7 @@ from typing import Any
 from filelock import FileLock
 
 from data.errors import FlipkdError, first_line
+from data.modes import obey_umask
 from models.loading.names import FoundModel
 from models.loading.soundness import check_loading, check_numbers
 from models.loading.weights import PICKLES, SAFE, code_refused, wants_code
@@ -78,6 +79,7 @@ def _made_once(folder: Path, make: Callable[[Path], None]) -> Path:
             try:
                 with quiet():
                     make(temporary)
+                obey_umask(temporary)
                 temporary.replace(folder)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)

@@ -18,6 +18,7 @@ import json
 import math
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,12 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from sentence_transformers.base.modules import InputModule
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 SETTINGS = "student.json"
 DECISION = "decision.json"
@@ -167,16 +169,27 @@ def answer_logits(lm: Any, hidden: Tensor, mask: Tensor, answers: Sequence[int])
     return logits if cap is None else cap * torch.tanh(logits / cap)
 
 
-def add_lora(lm: Any, weights: dict[str, Tensor], scaling: float, sites: Sequence[str]) -> dict[str, Tensor]:
+class Pass(threading.local):
+    """What one forward pass leaves behind, seen by the thread that runs it alone: several may share a model.
+
+    Attributes:
+        kept: site to A x, (n, tokens, rank).
+    """
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Tensor] = {}
+
+
+def add_lora(lm: Any, weights: dict[str, Tensor], scaling: float, sites: Sequence[str]) -> Pass:
     """Give linear layers their adapter, h' = W x + scaling B A x, and keep A x of the sites.
 
     Args:
         weights: peft's names (`base_model.model.<layer>.lora_A.weight`) to tensors.
 
     Returns:
-        A dictionary that every forward pass fills anew: site to A x, (n, tokens, rank).
+        What every forward pass fills anew.
     """
-    captured: dict[str, Tensor] = {}
+    own = Pass()
 
     def attach(name: str, a: Tensor, b: Tensor) -> None:
         layer = lm.get_submodule(name)
@@ -188,7 +201,7 @@ def add_lora(lm: Any, weights: dict[str, Tensor], scaling: float, sites: Sequenc
             a, b = module.get_buffer("flipkd_a"), module.get_buffer("flipkd_b")
             low = functional.linear(args[0].to(a.dtype), a)
             if name in sites:
-                captured[name] = low
+                own.kept[name] = low
             return output + (scaling * functional.linear(low, b)).to(output.dtype)
 
         layer.register_forward_hook(hook)
@@ -197,7 +210,25 @@ def add_lora(lm: Any, weights: dict[str, Tensor], scaling: float, sites: Sequenc
     for key in [key for key in weights if key.endswith(suffix)]:
         other = key.removesuffix(suffix) + ".lora_B.weight"
         attach(key.removeprefix(prefix).removesuffix(suffix), weights[key], weights[other])
-    return captured
+    return own
+
+
+class Call:
+    """Pickled as a call: what it gives is what is unpickled."""
+
+    def __init__(self, function: Callable[..., Any], *args: Any):
+        self.call = function, args
+
+    def __call__(self, *args: Any) -> Any:
+        return self.value()(*args)
+
+    def value(self) -> Any:
+        """What is unpickled."""
+        function, args = self.call
+        return function(*(arg.value() if isinstance(arg, Call) else arg for arg in args))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.call
 
 
 class FlipkdStudent(InputModule):
@@ -230,8 +261,9 @@ class FlipkdStudent(InputModule):
         self.settings = settings
         self.decision = decision
         self.folder = folder
+        self._options: dict[str, Any] = {}  # of `load`
         self.prompt = PairPrompt(tokenizer, settings["template"], settings["answers"], settings["max_length"])
-        self._captured = add_lora(lm, weights, settings["scaling"], settings["sites"])
+        self._pass = add_lora(lm, weights, settings["scaling"], settings["sites"])
         read = ["hidden"] if settings.get("read") == "hidden" else settings["sites"]
         if settings["pooling"] == "attention" and not queries:
             raise ValueError(f"this student pools by attention, and its queries ({QUERIES}) are not given")
@@ -258,8 +290,9 @@ class FlipkdStudent(InputModule):
         trusted = bool(settings.get("trust_remote_code") and kwargs.get("trust_remote_code"))
         options = {"dtype": settings.get("dtype", "auto"), "use_safetensors": True}
         options |= kwargs.get("model_kwargs") or {}
+        options["dtype"] = options.pop("torch_dtype", options["dtype"])  # its older name
         lm = AutoModelForCausalLM.from_pretrained(base, revision=revision, trust_remote_code=trusted, **options)
-        return cls(
+        student = cls(
             lm,
             AutoTokenizer.from_pretrained(folder, trust_remote_code=trusted),
             load_file(folder / "adapter_model.safetensors"),
@@ -268,6 +301,10 @@ class FlipkdStudent(InputModule):
             folder,
             load_file(folder / QUERIES) if settings["pooling"] == "attention" else None,
         )
+        student._options = {
+            key: kwargs[key] for key in ("model_kwargs", "trust_remote_code", *hub) if key in kwargs
+        }
+        return student
 
     def save(self, output_path: str, *args: Any, **kwargs: Any) -> None:
         """Copy the folder that this student was loaded from; a student is not changed by using it."""
@@ -287,8 +324,8 @@ class FlipkdStudent(InputModule):
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Add `sentence_embedding`, (n, width) unit vectors, to the features."""
-        hidden = self._hidden(features["input_ids"], features["attention_mask"])
-        features["sentence_embedding"] = self._pooled(hidden, features["text_lengths"])
+        _, z = self._read(features["input_ids"], features["attention_mask"], features["text_lengths"])
+        features["sentence_embedding"] = z
         return features
 
     @torch.inference_mode()
@@ -316,8 +353,8 @@ class FlipkdStudent(InputModule):
             a, b = [first[i] for i in rows], [second[i] for i in rows]
             prompts = [*map(self.prompt.pair, a, b), *map(self.prompt.pair, b, a)]
             ids, mask = (tensor.to(device) for tensor in self.prompt.pad(prompts))
-            hidden = self._hidden(ids, mask)
-            z = self._pooled(hidden, torch.tensor([len(text) for text in (*a, *b)], device=device))
+            text_lengths = torch.tensor([len(text) for text in (*a, *b)], device=device)
+            hidden, z = self._read(ids, mask, text_lengths)
             logits = answer_logits(self.lm, hidden, mask, self.prompt.answers)
             probability = logits.softmax(1)[:, 1].view(2, -1).mean(0)
             decoder[rows] = probability.cpu().numpy()
@@ -345,7 +382,7 @@ class FlipkdStudent(InputModule):
             prompts = [self.prompt.alone(ids[i]) for i in rows]
             tokens, mask = (tensor.to(device) for tensor in self.prompt.pad(prompts))
             lengths = torch.tensor([len(ids[i]) for i in rows], device=device)
-            vectors[rows] = self._pooled(self._hidden(tokens, mask), lengths).cpu().numpy()
+            vectors[rows] = self._read(tokens, mask, lengths)[1].cpu().numpy()
             if advance:
                 advance(len(rows))
         return vectors
@@ -412,7 +449,8 @@ class FlipkdStudent(InputModule):
                     return file.get_tensor("entries")
         vectors = self.embed(entries, batch_size, advance)
         waiting = path.with_name(f".{path.name}.{os.getpid()}")
-        save_file({"entries": torch.from_numpy(vectors)}, waiting, {"digest": digest})
+        # Not by `save_file`, which lets nobody but the owner read.
+        waiting.write_bytes(save({"entries": torch.from_numpy(vectors)}, {"digest": digest}))
         waiting.replace(path)
         return vectors
 
@@ -426,13 +464,28 @@ class FlipkdStudent(InputModule):
                 total.update(kept[name].float().cpu().numpy().tobytes())
         return total.hexdigest()
 
-    def _hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
-        return self.lm.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-
-    def _pooled(self, hidden: Tensor, lengths: Tensor) -> Tensor:
+    def _read(self, ids: Tensor, mask: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """One pass: the last hidden states (n, tokens, hidden width), and z of the first texts (n, width)."""
+        hidden = self.lm.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+        kept, self._pass.kept = self._pass.kept, {}
         reads_hidden = self.settings.get("read") == "hidden"
-        outputs = [hidden] if reads_hidden else [self._captured[site] for site in self.settings["sites"]]
-        return pool(outputs, len(self.prompt.head), lengths, self.settings["pooling"], self.queries)
+        outputs = [hidden] if reads_hidden else [kept[site] for site in self.settings["sites"]]
+        return hidden, pool(outputs, len(self.prompt.head), lengths, self.settings["pooling"], self.queries)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process goes the folder, which it loads again, and not half a gigabyte of weights."""
+        if self.folder is None:
+            raise TypeError("this student was not loaded from a folder, so another process cannot load it")
+        # By name, through transformers: the process may never have imported this file.
+        cls = Call(get_class_from_dynamic_module, f"{Path(__file__).stem}.{type(self).__name__}", str(self.folder))
+        parameter = next(self.lm.parameters())
+        placed = (str(parameter.device), parameter.dtype)
+        return Call(getattr, cls, "restored"), (str(self.folder), self._options, placed)
+
+    @classmethod
+    def restored(cls, folder: str, options: dict[str, Any], placed: tuple[str, torch.dtype]) -> FlipkdStudent:
+        """The student that was pickled."""
+        return cls.load(folder, **options).to(*placed)
 
 
 def _longest_first(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:

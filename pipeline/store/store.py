@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from data.errors import FlipkdError
 from data.locate import digest
+from data.modes import obey_umask
 from pipeline.store.disk import disk_problem, flush, make_folder, sweep, sync
 from pipeline.store.lock import StoreLock
 from pipeline.store.manifest import MANIFEST, FileEntry, Manifest, manifest_digest, read_manifest
@@ -178,6 +179,8 @@ class Store:
         make_folder(temporary)
         try:
             yield temporary
+            obey_umask(temporary)
+            obey_umask(temporary)
             flush(temporary)
             if final.exists():
                 final.rename(discarded)

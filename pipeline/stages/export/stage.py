@@ -20,7 +20,7 @@ def _listed(values: Mapping[str, float | None]) -> str:
 
 STAGE = Stage(
     package=__package__ or "",
-    version=2,
+    version=3,
     reads=("prepare", "teach", "score", "filter", "distill"),
     title="measure and export the student",
     section=ExportConfig,

@@ -108,13 +108,13 @@ def test_add_lora_is_pefts_own_layer(base: Path):
     lm = AutoModelForCausalLM.from_pretrained(base).eval()
     with torch.inference_mode():
         untouched = lm(input_ids=ids).logits
-        captured = add_lora(lm, get_peft_model_state_dict(of_peft), 12 / 4, sites)
+        own = add_lora(lm, get_peft_model_state_dict(of_peft), 12 / 4, sites)
         logits = lm(input_ids=ids).logits
         torch.testing.assert_close(logits, of_peft(input_ids=ids).logits, atol=1e-5, rtol=1e-5)
     assert (logits - untouched).abs().max() > 0.01
-    assert captured.keys() == set(sites)
+    assert own.kept.keys() == set(sites)
     for site in sites:
-        torch.testing.assert_close(captured[site], expected[site], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(own.kept[site], expected[site], atol=1e-5, rtol=1e-5)
 
 
 def test_answer_logits_equal_the_full_vocabularys(base: Path):
