@@ -71,6 +71,18 @@ SCORES = pa.schema(
 # The last column of scores.parquet where `score.cross_encoder` is set: the cross-encoder's own score, on its own
 # scale. `teacher_score` is then the mean of the cosine and of that score brought to the cosine's scale.
 CROSS_ENCODER_SCORE = pa.field("cross_encoder_score", pa.float32())
+CANDIDATES = pa.schema(  # a catalogue's entries that the teacher ranks first for each query, and its matches
+    [
+        pa.field("query_id", pa.int64(), nullable=False),  # into embeddings.parquet
+        pa.field("entry_id", pa.int64(), nullable=False),  # into embeddings.parquet
+        pa.field("query", pa.string(), nullable=False),
+        pa.field("entry", pa.string(), nullable=False),
+        pa.field("rank", pa.int64(), nullable=False),  # from 1, among all entries
+        pa.field("teacher_score", pa.float32(), nullable=False),  # cosine, -1 to 1
+        pa.field("label", pa.int8()),  # of the pair, null where no labelled pair holds both
+        pa.field("split", pa.string(), nullable=False),  # of the query
+    ]
+)
 FILTERED = pa.schema(
     [
         *SCORES,

@@ -45,6 +45,7 @@ from pipeline.evaluation.retrieval import (
 )
 from pipeline.stages.export.config import ExportConfig
 from pipeline.stages.prepare.artifact import catalogue_columns, catalogue_entries, grades, has_own_ids
+from pipeline.stages.score.artifact import entries_of, queries_and_entries
 from pipeline.terminal.progress import progress
 
 log = logging.getLogger("flipkd.export")
@@ -118,40 +119,6 @@ def measure_retrieval(
     text = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False)
     (out / "retrieval.json").write_text(text + "\n", encoding="utf-8")
     return found
-
-
-def queries_and_entries(
-    scores: Path, sides: Mapping[str, str], judged: pl.DataFrame | None = None
-) -> pl.DataFrame:
-    """Pairs as `query_id`, `query`, `entry_id`, `entry`, `label`, `split`, `group`, `grade`.
-
-    Args:
-        sides: by source, the column that holds the entries. judged: `pair_id`, `grade`, if there are grades.
-    """
-    if judged is None:
-        judged = pl.DataFrame(schema={"pair_id": pl.String, "grade": pl.Int32})
-    parts = []
-    for side, other in (("text_a", "text_b"), ("text_b", "text_a")):
-        sources = [source for source, own in sides.items() if own == side]
-        rows = pl.scan_parquet(scores).filter(pl.col("source").is_in(sources))
-        ids = {"query_id": f"{other}_id", "query": other, "entry_id": f"{side}_id", "entry": side}
-        graded = rows.join(judged.lazy(), on="pair_id", how="left", maintain_order="left")
-        parts.append(graded.select("label", "split", "group", "grade", **ids))
-    return pl.concat(parts).collect()
-
-
-def entries_of(rows: pl.DataFrame, whole: pl.DataFrame, embeddings: Path) -> pl.DataFrame:
-    """The catalogue, all entries of all splits: `entry_id` (its text's), `entry`, `name` (a set's id, or null).
-
-    Args:
-        rows: from `queries_and_entries`.
-        whole: all entries of retrieval sets: `entry_id` (the set's), `text`; of those with one text the first.
-    """
-    names = whole.select(name="entry_id", entry="text").unique("entry", keep="first", maintain_order=True)
-    known = pl.scan_parquet(embeddings).select(entry_id="text_id", entry="text")
-    of_sets = known.join(names.lazy(), on="entry", how="semi").collect() if whole.height else known.collect()[:0]
-    found = pl.concat([rows.select("entry_id", "entry"), of_sets]).unique("entry_id").sort("entry_id")
-    return found.join(names, on="entry", how="left", maintain_order="left")
 
 
 def searched_in(rows: pl.DataFrame, entries: pl.DataFrame, split: str, most: int, seed: int) -> Searched | None:

@@ -41,6 +41,13 @@ class ScoreConfig(Section):
         "is counted and said in any case.",
         json_schema_extra=in_key_if_set(),
     )
+    candidates: int = Field(
+        default=10,
+        ge=0,
+        description="With a catalogue: candidates.parquet gets so many entries for each query, those that the "
+        "teacher ranks first; 0 for no file. Another number counts when score runs again (`--refresh score`).",
+        json_schema_extra=not_in_key(),
+    )
     cross_encoder: CrossEncoderSettings | None = Field(
         default=None,
         description="A cross-encoder that scores every pair too; its score, brought to the cosine's scale, is "

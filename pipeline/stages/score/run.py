@@ -4,7 +4,7 @@ Writes `embeddings.parquet` (`text_id`, `text`, `embedding`) and `scores.parquet
 `teacher_score`, `text_a_id`, `text_b_id`). Pairs keep their order. A text is its exact string; `text_id` counts
 texts in order of first appearance (first row's `text_a`, its `text_b`, second row's `text_a`, ...), so it depends
 on the pairs alone; behind them come the entries of retrieval sets that no pair holds. The file metadata under the
-key `flipkd` says which teacher wrote the vectors.
+key `flipkd` says which teacher wrote the vectors. With a catalogue, `candidates.parquet` ranks it for each query.
 
 Texts that this very teacher has embedded in an earlier run are taken from the store (`embedding_cache`). A text's
 vector does not depend on the texts beside it (`models.teacher.fixed_shapes`), so on one machine the rows are the
@@ -43,7 +43,8 @@ from data.schema import (
 from models.teacher.bi_encoder import cosine
 from models.teacher.cross_encoder import blend, to_cosine_scale
 from pipeline.contract.stage import Context
-from pipeline.stages.prepare.artifact import catalogue_entries
+from pipeline.stages.prepare.artifact import catalogue_columns, catalogue_entries
+from pipeline.stages.score.candidates import write_candidates
 from pipeline.stages.score.checks import check_files, check_scores
 from pipeline.stages.score.config import CrossEncoderSettings, ScoreConfig
 from pipeline.stages.score.cross_encoder import cross_scores
@@ -79,7 +80,8 @@ def run(config: ScoreConfig, inputs: Mapping[str, Path], out: Path, context: Con
         FlipkdError: there are no pairs, or the teacher's vectors are not numbers, constant or collapsed.
     """
     pairs = inputs["prepare"] / "pairs.parquet"
-    texts = distinct_texts(pairs, catalogue_entries(inputs["prepare"])["text"].to_list())
+    entries = catalogue_entries(inputs["prepare"])
+    texts = distinct_texts(pairs, entries["text"].to_list())
     if not texts:
         raise FlipkdError(f"score: {pairs} holds no pairs")
     embedded = embed_texts(config, inputs["teach"], texts, context)
@@ -91,6 +93,10 @@ def run(config: ScoreConfig, inputs: Mapping[str, Path], out: Path, context: Con
     write_embeddings(out / "embeddings.parquet", texts, vectors, metadata)
     write_scores(out / "scores.parquet", pairs, texts, vectors, metadata, blended)
     check_files(pairs, out / "scores.parquet", out / "embeddings.parquet")
+    sides = catalogue_columns(inputs["prepare"])
+    candidates = None
+    if sides and config.candidates:
+        candidates = write_candidates(out, sides, entries, vectors, config.candidates)
     truncated = [found for cut in embedded.cuts if (found := count_cut(cut, out / "scores.parquet"))]
     for found in truncated:
         warn_of_cut(found, len(texts))
@@ -99,6 +105,7 @@ def run(config: ScoreConfig, inputs: Mapping[str, Path], out: Path, context: Con
         **summary(out / "scores.parquet"),
         **({"cross_encoder": blended.metadata} if blended else {}),
         **({"truncated": truncated} if truncated else {}),
+        **({"candidates": candidates} if candidates else {}),
         "mean_cosine_of_different_texts": embedded.mean_cosine,
         "texts_embedded": len(embedded.computed),
         "texts_reused": len(texts) - len(embedded.computed),

@@ -41,7 +41,7 @@ STAGE = Stage(
     section=ScoreConfig,
     sentence=_sentence,
     seeded=False,
-    results=(("scores", "scores.parquet"),),
+    results=(("scores", "scores.parquet"), ("candidates", "candidates.parquet")),
     raw_inputs=_raw_inputs,
     check=_check,
 )

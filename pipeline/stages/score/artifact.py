@@ -1,0 +1,42 @@
+"""The reading side of `score`: queries and the entries of catalogues, by the ids of their vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+
+
+def queries_and_entries(
+    scores: Path, sides: Mapping[str, str], judged: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """Pairs as `query_id`, `query`, `entry_id`, `entry`, `label`, `split`, `group`, `grade`.
+
+    Args:
+        sides: by source, the column that holds the entries. judged: `pair_id`, `grade`, if there are grades.
+    """
+    if judged is None:
+        judged = pl.DataFrame(schema={"pair_id": pl.String, "grade": pl.Int32})
+    parts = []
+    for side, other in (("text_a", "text_b"), ("text_b", "text_a")):
+        sources = [source for source, own in sides.items() if own == side]
+        rows = pl.scan_parquet(scores).filter(pl.col("source").is_in(sources))
+        ids = {"query_id": f"{other}_id", "query": other, "entry_id": f"{side}_id", "entry": side}
+        graded = rows.join(judged.lazy(), on="pair_id", how="left", maintain_order="left")
+        parts.append(graded.select("label", "split", "group", "grade", **ids))
+    return pl.concat(parts).collect()
+
+
+def entries_of(rows: pl.DataFrame, whole: pl.DataFrame, embeddings: Path) -> pl.DataFrame:
+    """The catalogue, all entries of all splits: `entry_id` (its text's), `entry`, `name` (a set's id, or null).
+
+    Args:
+        rows: from `queries_and_entries`.
+        whole: all entries of retrieval sets: `entry_id` (the set's), `text`; of those with one text the first.
+    """
+    names = whole.select(name="entry_id", entry="text").unique("entry", keep="first", maintain_order=True)
+    known = pl.scan_parquet(embeddings).select(entry_id="text_id", entry="text")
+    of_sets = (known if whole.height else known.head(0)).join(names.lazy(), on="entry", how="semi").collect()
+    found = pl.concat([rows.select("entry_id", "entry"), of_sets]).unique("entry_id").sort("entry_id")
+    return found.join(names, on="entry", how="left", maintain_order="left")
