@@ -20,7 +20,7 @@ from pipeline.contract.section import (
 from pipeline.stages.distill.config import DistillConfig
 from pipeline.stages.export.config import ExportConfig
 from pipeline.stages.filter.config import FilterConfig
-from pipeline.stages.prepare.config import PrepareConfig
+from pipeline.stages.prepare.config import PrepareConfig, has_catalogue
 from pipeline.stages.registry import ALL_STAGES
 from pipeline.stages.retrieve.config import RetrieveConfig
 from pipeline.stages.score.config import ScoreConfig
@@ -58,6 +58,13 @@ class Config(Section):
     def _over_its_preset(cls, data: Any) -> Any:
         preset = data.get("preset") if isinstance(data, dict) else None
         return under(data, PRESETS[preset]) if isinstance(preset, str) and preset in PRESETS else data
+
+    @model_validator(mode="after")
+    def _has_what_is_compared(self) -> Config:
+        if self.promote.metric == "ndcg@10" and not has_catalogue(self.prepare):
+            raise ValueError("promote.metric: ndcg@10 needs an input of pairs that names its `catalogue`, or a "
+                             "retrieval set")  # fmt: skip
+        return self
 
 
 def config_type() -> type[Config]:

@@ -62,8 +62,10 @@ class PromoteConfig(Section):
     score: Literal["decoder", "encoder", "fused"] = Field(
         default="fused", description="The student's score that is compared."
     )
-    metric: Literal["auroc", "f1", "accuracy", "average_precision"] = Field(
-        default="auroc", description="What is compared, on the test pairs that both students may be measured on."
+    metric: Literal["auroc", "f1", "accuracy", "average_precision", "ndcg@10"] = Field(
+        default="auroc",
+        description="What is compared, on the test pairs that both students may be measured on. `ndcg@10`: on the "
+        "test queries against the catalogue that an input names; by grade where there are grades.",
     )
     tolerance: Share = Field(default=0.01, description="So much worse the new student may be.")
     evidence: Literal["difference", "interval"] = Field(
@@ -72,7 +74,9 @@ class PromoteConfig(Section):
         "interval.",
     )
     minimum_pairs: int = Field(
-        default=30, ge=2, description="With fewer pairs to compare on there is no verdict, and no promotion."
+        default=30,
+        ge=2,
+        description="With fewer pairs (or queries) to compare on there is no verdict, and no promotion.",
     )
     otherwise: Literal["complete", "fail"] = Field(
         default="complete", description="How a run ends whose student was not promoted under `auto`."

@@ -101,9 +101,11 @@ def verdict_on(config: Config, store: Store, key: str) -> Outcome:
     if known is not None:
         return Outcome(known[0], name, key, previous, known[1])
     from pipeline.promotion.paired import compare
+    from pipeline.promotion.searches import METRIC, compare_searches
 
+    measured = compare_searches if config.promote.metric == METRIC else compare
     try:
-        found = compare(config, store, key, previous or "")
+        found = measured(config, store, key, previous or "")
     except FlipkdError as error:
         reason = f"it cannot be compared with the student in use: {error}; {_FORCE}"
         return Outcome("refused", name, key, previous, reason)
@@ -141,6 +143,6 @@ def judge(found: Comparison, settings: PromoteConfig) -> tuple[bool, str]:
     seen = f" ({found.left_out} more left out, which the latter has seen)" if found.left_out else ""
     return fit, (
         f"{found.score} {SHOWN_METRICS[found.metric]} {number(new)} against {number(current)} of the student in "
-        f"use on {found.pairs} pairs that neither was trained on{seen}: {signed(difference)} (95 % interval "
-        f"{signed(low)} to {signed(high)}), {verdict}"
+        f"use on {found.pairs} {found.unit} that neither was trained on{seen}: {signed(difference)} (95 % "
+        f"interval {signed(low)} to {signed(high)}), {verdict}"
     )

@@ -11,7 +11,13 @@ from pipeline.terminal.markdown import markdown_table
 if TYPE_CHECKING:
     from pipeline.promotion.paired import Comparison
 
-SHOWN_METRICS = {"auroc": "AUROC", "f1": "F1", "accuracy": "accuracy", "average_precision": "average precision"}
+SHOWN_METRICS = {
+    "auroc": "AUROC",
+    "f1": "F1",
+    "accuracy": "accuracy",
+    "average_precision": "average precision",
+    "ndcg@10": "nDCG@10",
+}
 
 Verdict = Literal["promoted", "accepted", "unchanged", "refused"]
 _TITLES: dict[Verdict, str] = {
@@ -65,9 +71,10 @@ def markdown(outcome: Outcome) -> str:
         rows[f"{metric}, in use"] = number(found.current)
         rows["difference"] = f"{signed(found.difference)} ({signed(found.low)} to {signed(found.high)})"
     if found is not None:
-        rows["pairs compared"] = f"{found.pairs}, of which {found.positives} match"
-        rows["pairs left out"] = f"{found.left_out}, on which the student in use was trained or tuned"
-        rows["pairs scored for this"] = str(found.scored_again)
+        matching = f", of which {found.positives} match" if found.unit == "pairs" else ""
+        rows[f"{found.unit} compared"] = f"{found.pairs}{matching}"
+        rows[f"{found.unit} left out"] = f"{found.left_out}, on which the student in use was trained or tuned"
+        rows[f"{found.unit} scored for this"] = str(found.scored_again)
     table, reason = markdown_table(["", ""], rows.items()), html.escape(outcome.reason, quote=False)
     return f"## {outcome.name}: {_TITLES[outcome.verdict]}\n\n{reason}.\n\n{table}"
 

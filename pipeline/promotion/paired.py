@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -24,6 +25,9 @@ from pipeline.evaluation.metrics import point_metrics
 from pipeline.stages.prepare.artifact import catalogue_columns
 from pipeline.store.store import Store, file_problem
 from pipeline.terminal.progress import progress
+
+if TYPE_CHECKING:
+    from models.student.flipkd_student import FlipkdStudent
 
 PAIRS_FILE = "pairs.parquet"
 MEASURED = ("predictions.parquet", "metrics.json")
@@ -43,6 +47,7 @@ class Comparison:
         difference: new - current. low, high: its 95 % interval.
         resamples: behind the interval.
         problem: why there are no numbers; None if there are.
+        unit: what `pairs` counts: pairs, or queries of a catalogue.
     """
 
     new_key: str
@@ -60,6 +65,7 @@ class Comparison:
     high: float | None = None
     resamples: int = 0
     problem: str | None = None
+    unit: str = "pairs"
 
 
 def compare(config: Config, store: Store, new_key: str, current_key: str) -> Comparison:
@@ -73,7 +79,7 @@ def compare(config: Config, store: Store, new_key: str, current_key: str) -> Com
     """
     settings = config.promote
     for key in (new_key, current_key):
-        _check(store, "export", key, MEASURED)
+        check_files(store, "export", key, MEASURED)
     new, current = store.path("export", new_key), store.path("export", current_key)
     labelled = _test_pairs(new, settings.score)
     pairs = _unseen(labelled, store, new_key, current_key)
@@ -87,7 +93,7 @@ def compare(config: Config, store: Store, new_key: str, current_key: str) -> Com
     scores, scored_again = _scores_in_use(store, current_key, pairs, settings.score, config.export.batch_pairs)
     first = _sample(labels, pairs["score"].to_numpy(), new, settings.score)
     second = _sample(labels, scores, current, settings.score)
-    together = clusters(pairs, _entries(store, new_key))
+    together = clusters(pairs, entry_columns(store, new_key))
     differences = paired_differences(
         first, second, settings.metric, config.export.bootstrap, config.seed, together
     )
@@ -132,13 +138,13 @@ def paired_differences(
     )
 
 
-def _entries(store: Store, key: str) -> dict[str, str]:
+def entry_columns(store: Store, key: str) -> dict[str, str]:
     """Where the entries of a run's catalogues stand; nothing where its `prepare` was swept away."""
     folder = store.path("prepare", store.manifest("export", key).inputs["prepare"])
     return catalogue_columns(folder) if folder.is_dir() else {}
 
 
-def _check(store: Store, stage: str, key: str, names: tuple[str, ...]) -> None:
+def check_files(store: Store, stage: str, key: str, names: tuple[str, ...]) -> None:
     """Check size and digest of those files of an artifact that begin with the given names; only they are used.
 
     Raises:
@@ -168,26 +174,36 @@ def _unseen(pairs: pl.DataFrame, store: Store, new_key: str, current_key: str) -
     prepared, prepared_in_use = (store.manifest("export", key).inputs["prepare"] for key in (new_key, current_key))
     if prepared == prepared_in_use:
         return pairs
-    texts, groups = _learned(store, prepared_in_use)
+    texts, groups = learned(store, prepared_in_use)
+    sides = entry_columns(store, new_key)
     kept = [
-        text_key(a) not in texts and text_key(b) not in texts and (group is None or fold(group) not in groups)
-        for a, b, group in pairs.select("text_a", "text_b", "group").iter_rows()
+        (sides.get(source) == "text_a" or text_key(a) not in texts)
+        and (sides.get(source) == "text_b" or text_key(b) not in texts)
+        and (group is None or fold(group) not in groups)
+        for a, b, group, source in pairs.select("text_a", "text_b", "group", "source").iter_rows()
     ]
     return pairs.filter(pl.Series(kept, dtype=pl.Boolean))
 
 
-def _learned(store: Store, prepared: str) -> tuple[set[str], set[str]]:
-    """Keys of the texts, and the groups (folded), of the train and dev splits of a run."""
+def learned(store: Store, prepared: str) -> tuple[set[str], set[str]]:
+    """Keys of the texts, and the groups (folded), of the train and dev splits of a run.
+
+    Entries of a catalogue are none of them: they stand in every split.
+    """
     try:
-        _check(store, "prepare", prepared, (PAIRS_FILE,))
+        check_files(store, "prepare", prepared, (PAIRS_FILE,))
     except FlipkdError as error:
         raise FlipkdError(
             f"it is not known which pairs the student in use has not seen: {error} (`flipkd run --until prepare`)"
         ) from None
-    rows = pl.scan_parquet(store.path("prepare", prepared) / PAIRS_FILE).filter(pl.col("split") != "test")
-    found = rows.select("text_a", "text_b", "group").collect()
-    texts = pl.concat([found["text_a"], found["text_b"]]).unique()
-    return set(map(text_key, texts)), set(map(fold, found["group"].drop_nulls().unique()))
+    folder = store.path("prepare", prepared)
+    sides = catalogue_columns(folder)
+    rows = pl.scan_parquet(folder / PAIRS_FILE).filter(pl.col("split") != "test").collect()
+    texts: set[str] = set()
+    for side in ("text_a", "text_b"):
+        of_catalogues = [source for source, own in sides.items() if own == side]
+        texts |= set(map(text_key, rows.filter(~pl.col("source").is_in(of_catalogues))[side].unique()))
+    return texts, set(map(fold, rows["group"].drop_nulls().unique()))
 
 
 def _too_few(found: Comparison, minimum: int) -> str | None:
@@ -231,16 +247,27 @@ def _score(
     """The score of a student for some pairs, (n,); the student is in memory for no longer than that."""
     import torch
 
-    from models.student.load import load_student, score_pairs
+    from models.student.load import score_pairs
 
-    _check(store, "export", key, ("student/",))
-    student = load_student(store.path("export", key) / "student", trust_remote_code=_trusted(store, key))
+    student = load_checked(store, key)
     with progress("scoring with the student in use", len(texts), "pairs") as advance:
         scores = score_pairs(student, texts, batch_pairs, advance)[score]
     del student
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return scores
+
+
+def load_checked(store: Store, key: str) -> FlipkdStudent:
+    """The student of an export.
+
+    Raises:
+        FlipkdError: it is damaged, or cannot be loaded.
+    """
+    from models.student.load import load_student
+
+    check_files(store, "export", key, ("student/",))
+    return load_student(store.path("export", key) / "student", trust_remote_code=_trusted(store, key))
 
 
 def _trusted(store: Store, key: str) -> bool:

@@ -100,7 +100,7 @@ def measure_retrieval(
     entries = entries_of(rows, catalogue_entries(prepared), embeddings)
     names = entries.select(pl.col("name") if own_ids else pl.col("entry_id").cast(pl.String)).to_series().to_list()
     _write_texts(runs / "entries.jsonl", dict(zip(names, entries["entry"], strict=True)))
-    vectors = _vectors(student, entries["entry"].to_list(), "embedding the catalogue")
+    vectors = embedded(student, entries["entry"].to_list(), "embedding the catalogue")
     for split in MEASURED:
         searched = searched_in(rows, entries, split, config.retrieval_queries, seed)
         if searched is None:
@@ -108,7 +108,16 @@ def measure_retrieval(
             continue
         task = searched.task
         log.info("export: %d queries of %s to %d entries", len(task.queries), split, len(task.entries))
-        orders = _orders(student, fusion, searched, vectors, embeddings, config)
+        orders = {"teacher": ranked(_teacher_cosines(task, embeddings))}
+        orders |= student_orders(
+            student,
+            fusion,
+            searched.texts,
+            task.documents,
+            vectors,
+            candidates=config.candidates,
+            batch_pairs=config.batch_pairs,
+        )
         found[split] = _measured(searched, orders, config, seed)
         queries = searched.groups if own_ids else task.queries
         for name, order in orders.items():
@@ -158,35 +167,36 @@ def searched_in(rows: pl.DataFrame, entries: pl.DataFrame, split: str, most: int
     )
 
 
-def _vectors(student: FlipkdStudent, texts: list[str], title: str) -> Numbers:
+def embedded(student: FlipkdStudent, texts: list[str], title: str) -> Numbers:
+    """The student's vectors, (n, width), float64."""
     with matrix_precision("fp32"), progress(title, len(texts), "texts") as advance:
         return student.embed(texts, advance=advance).astype(np.float64)
 
 
-def _orders(
+def student_orders(
     student: FlipkdStudent,
     fusion: dict[str, float],
-    searched: Searched,
-    entries: Numbers,
-    embeddings: Path,
-    config: ExportConfig,
+    queries: list[str],
+    entries: list[str],
+    vectors: Numbers,
+    *,
+    candidates: int,
+    batch_pairs: int,
 ) -> dict[str, Order]:
-    """The four rankings.
+    """A student's rankings of some entries for some queries: `encoder`, `decoder` and `fused`.
 
     Args:
-        entries: the student's vectors of the entries, (e, width).
+        vectors: of the entries, from `embedded`.
+        candidates: how many of the encoder's first entries are ranked anew by the others.
     """
-    task = searched.task
-    orders = {"teacher": ranked(_teacher_cosines(task, embeddings))}
-    orders["encoder"] = order = ranked(_vectors(student, searched.texts, "embedding the queries") @ entries.T)
-    first = order[:, : config.candidates]
-    pairs = [(query, task.documents[n]) for query, row in zip(searched.texts, first, strict=True) for n in row]
+    order = ranked(embedded(student, queries, "embedding the queries") @ vectors.T)
+    first = order[:, :candidates]
+    pairs = [(query, entries[n]) for query, row in zip(queries, first, strict=True) for n in row]
     with progress("reranking", len(pairs), "pairs") as advance:
-        scores = score_pairs(student, pairs, config.batch_pairs, advance)
-    together = fused(scores["decoder"], scores["encoder"], fusion)
-    for name, values in (("decoder", scores["decoder"]), ("fused", together)):
-        orders[name] = reranked(order, values.reshape(first.shape))
-    return {name: orders[name] for name in SCORES}
+        scores = score_pairs(student, pairs, batch_pairs, advance)
+    scores["fused"] = fused(scores["decoder"], scores["encoder"], fusion)
+    again = {name: reranked(order, scores[name].reshape(first.shape)) for name in ("decoder", "fused")}
+    return {"encoder": order, **again}
 
 
 def _teacher_cosines(task: Task, embeddings: Path) -> Numbers:
