@@ -26,6 +26,7 @@ PAIR_COLUMNS: dict[str, type[pl.DataType]] = {
 UTTERANCE_COLUMNS: dict[str, type[pl.DataType]] = {
     "source_row": pl.Int64, "key": pl.String, "text": pl.String, "id": pl.String, "split": pl.String,
 }  # fmt: skip
+RAW_COLUMNS: dict[str, type[pl.DataType]] = {"source_row": pl.Int64, "key": pl.String, "text": pl.String}
 TEXT_COLUMNS: dict[str, type[pl.DataType]] = {"source_row": pl.Int64, "id": pl.String, "text": pl.String}
 
 Chunk = tuple[pl.DataFrame, list[Reject]]
@@ -82,6 +83,22 @@ def collect_utterances(
         return number, key, text, identity, own_split
 
     return _collect(rows, check, UTTERANCE_COLUMNS)
+
+
+def collect_raw_texts(
+    rows: Iterable[Row | Reject], columns: Mapping[str, str], *, max_characters: int
+) -> Iterator[Chunk]:
+    """Gather texts that nothing is known of: like `collect_utterances`, with the column `text` alone.
+
+    Yields:
+        A frame with `RAW_COLUMNS`, and the rejects.
+    """
+
+    def check(number: int, values: Mapping[str, Any]) -> tuple[Any, ...]:
+        text, key = _text(values.get(columns["text"]), max_characters)
+        return number, key, text
+
+    return _collect(rows, check, RAW_COLUMNS)
 
 
 def collect_texts(

@@ -25,6 +25,7 @@ ENDINGS = {
     ".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl",
     ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
+LINE = "text"  # the column of a file of lines
 _SNIFFED_BYTES = 65_536
 _MAGIC = {
     b"\xff\xfe": "UTF-16 text",
@@ -47,7 +48,7 @@ _SHOWN_CHARACTERS = 120
 
 
 def file_format(path: Path, format: str = "auto") -> str:
-    """`csv`, `tsv`, `jsonl`, `parquet` or `trec`; `auto` goes by the file's ending, which no `trec` has.
+    """The format of a file; `auto` goes by its ending, which says csv, tsv, jsonl or parquet.
 
     Raises:
         FlipkdError: the ending says nothing.
@@ -71,7 +72,7 @@ def read_rows(
     """Stream the rows of a file.
 
     Args:
-        format: `auto`, `csv`, `tsv`, `jsonl`, `parquet`, `trec` (judgements, see `data.trec`).
+        format: `auto`, `csv`, `tsv`, `jsonl`, `parquet`, `trec` (see `data.trec`), `lines` (a text each).
         column_names: the columns in order, for a CSV or TSV without a header line.
         columns: Parquet alone: read these columns and no others.
 
@@ -82,6 +83,8 @@ def read_rows(
     _check_bytes(path, kind)
     if kind == "parquet":
         return read_parquet(path, columns)
+    if kind == "lines":
+        return _guarded(path, _read_lines(path))
     if kind in DELIMITERS:
         return _guarded(path, read_delimited(path, kind, column_names))
     return _guarded(path, _read_jsonl(path) if kind == "jsonl" else read_trec(path))
@@ -110,6 +113,8 @@ def header(path: Path, format: str = "auto", column_names: Sequence[str] | None 
         return column_names_of(path)
     if kind == "trec":
         return list(TREC_COLUMNS)
+    if kind == "lines":
+        return [LINE]
     names: dict[str, None] = {}
     unread: Reject | None = None
     for row in itertools.islice(_guarded(path, _read_jsonl(path)), _JSONL_ROWS_FOR_COLUMNS):
@@ -198,6 +203,20 @@ def _check_bytes(path: Path, kind: str) -> None:
         what = "full of NUL bytes: binary, or UTF-16 text"
     if what:
         raise FlipkdError(f"{path.name}: the file is {what}, not {kind.upper()}; save it as UTF-8 {kind.upper()}")
+
+
+def _read_lines(path: Path) -> Iterator[Row | Reject]:
+    number = 0
+    with open_text(path, None) as file:
+        for line in lines(file):
+            if not line.strip():
+                continue
+            number += 1
+            yield (
+                Reject(number, "too_long", raw_json(line))
+                if isinstance(line, CutLine)
+                else Row(number, {LINE: line})
+            )
 
 
 def _read_jsonl(path: Path) -> Iterator[Row | Reject]:

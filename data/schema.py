@@ -54,6 +54,13 @@ CATALOGUE = pa.schema(  # all entries of a retrieval set, whether a pair holds t
         pa.field("source", pa.string(), nullable=False),
     ]
 )
+RAW_TEXTS = pa.schema(  # texts without a label, which the student's passes over texts and the mining read
+    [
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("source_row", pa.int64(), nullable=False),
+    ]
+)
 LABEL_NOISE = pa.schema(  # the pairs whose label `prepare.label_noise` turned round, for experiments
     [
         pa.field("pair_id", pa.string(), nullable=False),

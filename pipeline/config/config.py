@@ -57,7 +57,11 @@ class Config(Section):
     @classmethod
     def _over_its_preset(cls, data: Any) -> Any:
         preset = data.get("preset") if isinstance(data, dict) else None
-        return under(data, PRESETS[preset]) if isinstance(preset, str) and preset in PRESETS else data
+        data = under(data, PRESETS[preset]) if isinstance(preset, str) and preset in PRESETS else data
+        distill = data.get("distill") if isinstance(data, dict) else None
+        if isinstance(distill, dict) and distill.get("texts") == "all":
+            return under(data, {"score": {"texts": "all"}})  # what the student reads has a vector
+        return data
 
     @model_validator(mode="after")
     def _has_what_is_compared(self) -> Config:

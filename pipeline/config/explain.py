@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from data.locate import shortened
-from pipeline.config.schema_words import Schema, config_schema, describe, locate, shown
+from pipeline.config.schema_words import Schema, config_schema, describe, locate, one_of, shown
 
 
 def explain(error: ValidationError, raw: Any, model: type[BaseModel]) -> Iterator[str]:
@@ -46,7 +46,7 @@ def explain(error: ValidationError, raw: Any, model: type[BaseModel]) -> Iterato
                 tag = problem.get("ctx", {})["discriminator"].strip("'")
                 given = problem["input"]
                 what = f"{shown(given[tag])} is not allowed" if tag in given else "missing"
-                yield f"{key}.{tag}: {what}; it must be {' or '.join(_tags(place.schema))}"
+                yield f"{key}.{tag}: {what}; it must be {one_of(_tags(place.schema))}"
             case "value_error":
                 given = f"; given {shown(problem['input'])}" if keys else ""
                 yield f"{key}: {problem['msg'].removeprefix('Value error, ')}{given}"

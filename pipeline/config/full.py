@@ -18,6 +18,7 @@ from pipeline.stages.prepare.config import (
     InputEntry,
     InputFile,
     PrepareConfig,
+    RawTextsFile,
     RetrievalFolder,
     UtterancesFile,
 )
@@ -32,7 +33,9 @@ EXAMPLE: Mapping[str, Any] = {
     "kind": "pairs", "path": "pairs.csv", "text_a": "text_a", "text_b": "text_b", "label": "label",
 }  # fmt: skip
 # Inputs of other kinds, which are shown commented out.
-EXAMPLES: Mapping[type[BaseModel], str] = {UtterancesFile: "utterances.csv", RetrievalFolder: "a_retrieval_set"}
+EXAMPLES: Mapping[type[BaseModel], str] = {
+    UtterancesFile: "utterances.csv", RawTextsFile: "query_log.txt", RetrievalFolder: "a_retrieval_set",
+}  # fmt: skip
 
 
 def full_config(preset: str, entries: Sequence[Mapping[str, Any]] = ()) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,13 +101,19 @@ def _item(schema: Schema, index: int) -> Schema | None:
     return None
 
 
+def one_of(words: Iterable[str]) -> str:
+    """`a, b or c`."""
+    *first, last = words
+    return f"{', '.join(first)} or {last}" if first else last
+
+
 def describe(schema: Schema) -> str:
     """The allowed values in words, such as `a number from -1 to 1`."""
     match schema:
         case {"anyOf": branches}:
             words = " or ".join(describe(branch) for branch in branches)
         case {"discriminator": {"mapping": tags}}:
-            words = f"a mapping with kind {' or '.join(tags)}"
+            words = f"a mapping with kind {one_of(tags)}"
         case {"enum": values}:
             words = f"one of {', '.join(map(shown, values))}"
         case {"const": value}:

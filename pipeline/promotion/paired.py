@@ -22,7 +22,7 @@ from pipeline.config.config import Config
 from pipeline.evaluation.bootstrap import PERCENTILES, Numbers, Sample, clusters, resamples, weighted_metrics
 from pipeline.evaluation.headline import read_metrics
 from pipeline.evaluation.metrics import point_metrics
-from pipeline.stages.prepare.artifact import catalogue_columns
+from pipeline.stages.prepare.artifact import catalogue_columns, more_texts
 from pipeline.store.store import Store, file_problem
 from pipeline.terminal.progress import progress
 
@@ -203,6 +203,7 @@ def learned(store: Store, prepared: str) -> tuple[set[str], set[str]]:
     for side in ("text_a", "text_b"):
         of_catalogues = [source for source, own in sides.items() if own == side]
         texts |= set(map(text_key, rows.filter(~pl.col("source").is_in(of_catalogues))[side].unique()))
+    texts |= set(map(text_key, more_texts(folder, utterances=True)))
     return texts, set(map(fold, rows["group"].drop_nulls().unique()))
 
 

@@ -174,10 +174,11 @@ class DistillConfig(Section):
         "teacher's similarity matrix of each batch. Part of L_dist; 0 for none, 4 for a quicker training.",
     )
     batch_texts: Annotated[int, Field(ge=2)] = Field(default=64, description="Texts per step of those passes.")
-    texts: Literal["kept", "train"] = Field(
+    texts: Literal["kept", "train", "all"] = Field(
         default="kept",
         description="What warm_up and text_epochs read: the texts of the kept pairs, or of all pairs of `train`, "
-        "also of those that the filter dropped or left uncertain: a text needs no label.",
+        "also of those that the filter dropped or left uncertain (a text needs no label); `all`: also the "
+        "utterances of train that no pair holds. Inputs without a label (`kind: texts`) are read in any case.",
         json_schema_extra=in_key_if_set(),
     )
     keep_text_passes: bool = Field(

@@ -75,7 +75,8 @@ def train_job(job: Job, write: bool = True) -> dict[str, Any]:
         student.prompt,
         calibrated=answer_share(config) > 0,
         # A baseline never reads texts alone.
-        all_texts=config.texts == "train" and config.objective == "flip",
+        all_texts=config.texts != "kept" and config.objective == "flip",
+        more_texts=config.objective == "flip",
         known_matches=config.known_matches == "train",
         limit=pool_size(config),
         seed=job.seed,

@@ -18,6 +18,7 @@ from models.runtime.truncation import cut_texts
 from models.student.flipkd_student import PairPrompt
 from models.student.frozen import unpaired_texts
 from pipeline.evaluation.metrics import calibrate, fit_calibration
+from pipeline.stages.score.artifact import more_text_ids
 
 log = logging.getLogger("flipkd.distill")
 TEXT_IDS = ("text_a_id", "text_b_id")
@@ -86,6 +87,7 @@ def read_pairs(
     *,
     calibrated: bool = False,
     all_texts: bool = False,
+    more_texts: bool = False,
     known_matches: bool = False,
     limit: int | None = None,
     seed: int = 0,
@@ -94,7 +96,7 @@ def read_pairs(
 
     Args:
         calibrated: train's pairs get the teacher's probabilities, for soft targets.
-        all_texts: train's data hold the texts of its other pairs too.
+        all_texts: train's data hold the texts of its other pairs too. more_texts: and those that stand in none.
         known_matches: train's data say of all matches of train that they are.
         limit: take so many of the kept pairs, by chance, in the file's order. seed: decides which.
 
@@ -118,15 +120,17 @@ def read_pairs(
         raise FlipkdError(
             f"{filtered}: dev needs pairs of both labels to choose the best adapter; add labelled dev pairs"
         )
-    read = everything if all_texts else train
+    read = text_ids(everything if all_texts else train)
+    if more_texts:
+        read = pl.concat([read, more_text_ids(embeddings)]).unique().sort()
     data = pair_data(train, "target", embeddings, prompt, read)
     if calibrated:
         data = replace(data, probabilities=_probabilities(everything, dev)[drawn])
     if known_matches:
-        data = replace(data, matches=_matches(everything, text_ids(read)))
+        data = replace(data, matches=_matches(everything, read))
     dev_data = pair_data(dev, "label", embeddings, prompt)
-    for part, named in ((data, read), (dev_data, dev)):
-        _warn_of_cut(part.texts, text_ids(named), embeddings, prompt)
+    for part, ids in ((data, read), (dev_data, text_ids(dev))):
+        _warn_of_cut(part.texts, ids, embeddings, prompt)
     return data, dev_data
 
 
@@ -174,11 +178,10 @@ def _probabilities(train: pl.DataFrame, dev: pl.DataFrame) -> np.ndarray:
 
 
 def pair_data(
-    rows: pl.DataFrame, target: str, embeddings: Path, prompt: PairPrompt, texts_of: pl.DataFrame | None = None
+    rows: pl.DataFrame, target: str, embeddings: Path, prompt: PairPrompt, read: pl.Series | None = None
 ) -> PairData:
-    """Some pairs, with their texts, or those of more pairs, `texts_of`."""
-    named = rows if texts_of is None else texts_of
-    used = text_ids(named)
+    """Some pairs, with their texts, or with more: the ids `read`, sorted."""
+    used = text_ids(rows) if read is None else read
     table = pl.scan_parquet(embeddings).filter(pl.col("text_id").is_in(used.implode())).sort("text_id").collect()
     if table.height != len(used):
         raise FlipkdError(f"{embeddings}: holds {table.height} of the {len(used)} texts that the pairs name")

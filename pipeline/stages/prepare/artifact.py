@@ -39,6 +39,15 @@ def grades(prepared: Path) -> pl.DataFrame | None:
     return pairs.select("pair_id", "grade").drop_nulls().collect()
 
 
+def more_texts(prepared: Path, utterances: bool) -> list[str]:
+    """Texts to learn from besides those of pairs: texts without a label, and perhaps all utterances of train."""
+    files = [(prepared / "texts.parquet", pl.lit(True))]
+    if utterances:
+        files.append((prepared / "utterances.parquet", pl.col("split") == TRAIN))
+    found = [pl.scan_parquet(file).filter(chosen).select("text") for file, chosen in files if file.is_file()]
+    return pl.concat(found).collect()["text"].to_list() if found else []
+
+
 def utterance_sources(prepared: Path) -> list[str]:
     """Names in `source` of the files of utterances: pairs of these names were built, all others were given."""
     file = prepared / "utterances.parquet"

@@ -24,6 +24,7 @@ log = logging.getLogger("flipkd.prepare")
 # What is counted of every pair: texts and groups as hashes.
 COUNTED = ("file", "split", "label", "key_a", "key_b", "group")
 LEAK, HELD_OUT = "leak", "held_out_entry"  # reasons of rejects that the config asked for
+MEASURED_TEXT, KNOWN_TEXT = "measured_text", "known_text"  # texts without a label that are not taken
 NOT_JUDGED = "not_judged"  # a query of a retrieval set that waits for its judgements: nothing is wrong with it
 _EXAMPLES = 3
 _MOST_FILES = 5
@@ -50,6 +51,8 @@ _REMEDIES = {
     "unknown_entry": "a judgement of a document that is not in the corpus, or was rejected there",
     "bad_grade": "a grade that is no whole number",
     NOT_JUDGED: "a query without a judgement",
+    MEASURED_TEXT: "a text without a label that stands in dev or test, where it must not be learnt from",
+    KNOWN_TEXT: "a text without a label that stood there before",
     LEAK: "its text or group stands in a later split; see `prepare.splitting.leaks`",
     HELD_OUT: "a pair of train whose entry is held out; see `prepare.splitting.entries`",
 }

@@ -12,6 +12,7 @@ Split = Literal["train", "dev", "test"]
 
 
 FileFormat = Literal["auto", "csv", "tsv", "jsonl", "parquet"]
+NOT_MEASURED = "texts without a label are never in dev or test, so a file of them takes no `split`"
 
 
 class InputFile(Section):
@@ -59,6 +60,23 @@ class UtterancesFile(InputFile):
     id: str = Field(default="id", description="Column of the intent or FAQ id: texts of one id match.")
 
 
+class RawTextsFile(InputFile):
+    """Texts that nothing is known of, such as a query log: a text in each line of a .txt file, or a column.
+
+    The student reads them in its passes over texts, where it learns the teacher's similarities; `score.mine` makes
+    pairs of them. Texts that stand in dev or test, and those that stood there before, are rejected.
+    """
+
+    kind: Literal["texts"] = "texts"
+    text: str = Field(default="text", description="Column of the text; a .txt file has none.")
+
+    @model_validator(mode="after")
+    def _is_not_measured(self) -> RawTextsFile:
+        if self.split or self.split_column:
+            raise ValueError(NOT_MEASURED)
+        return self
+
+
 class RetrievalFolder(Section):
     """A retrieval set as a folder in BEIR's layout: documents, queries, and judgements of which answers which.
 
@@ -89,7 +107,7 @@ class RetrievalFolder(Section):
     )
 
 
-InputEntry = PairsFile | UtterancesFile | RetrievalFolder
+InputEntry = PairsFile | UtterancesFile | RawTextsFile | RetrievalFolder
 
 
 class Splitting(Section):
@@ -181,6 +199,10 @@ class PrepareConfig(Section):
         if self.splitting.entries == "held_out" and not has_catalogue(self):
             raise ValueError("splitting.entries: held_out needs an input of pairs that names its `catalogue`")
         return self
+
+
+def has_raw_texts(section: PrepareConfig) -> bool:
+    return any(isinstance(file, RawTextsFile) for file in section.inputs)
 
 
 def has_utterances(section: PrepareConfig) -> bool:

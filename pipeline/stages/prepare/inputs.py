@@ -8,7 +8,7 @@ from data.errors import FlipkdError
 from data.locate import PACKAGE, package_path, user_path
 from data.readers import check_columns
 from pipeline.stages.prepare.config import PairsFile, PrepareConfig
-from pipeline.stages.prepare.retrieval_folder import InputRows, TextsFile, files_of, key_of
+from pipeline.stages.prepare.retrieval_folder import InputRows, files_of, key_of
 
 
 def input_path(name: str, key: str = "prepare.inputs") -> Path:
@@ -74,7 +74,7 @@ def columns_of(file: InputRows) -> dict[str, str]:
     if isinstance(file, PairsFile):
         named = {"text_a": file.text_a, "text_b": file.text_b, "label": file.label, "group": file.group}
     else:
-        named = {"text": file.text, "id": file.id, "title": file.title if isinstance(file, TextsFile) else None}
+        named = {name: getattr(file, name, None) for name in ("text", "id", "title")}
     return {ours: column for ours, column in (named | {"split": file.split_column}).items() if column}
 
 

@@ -14,13 +14,14 @@ from typing import Literal
 from data.collect import SPLITS
 from data.errors import FlipkdError
 from data.locate import PACKAGE, package_path, user_path
-from data.readers import ENDINGS, header, listed
+from data.readers import ENDINGS, LINE, header, listed
 from data.trec import is_trec
 from pipeline.stages.prepare.config import (
     FileFormat,
     InputFile,
     PairsFile,
     PrepareConfig,
+    RawTextsFile,
     RetrievalFolder,
     UtterancesFile,
 )
@@ -31,7 +32,7 @@ _TEXT_ENDINGS = {".txt", ".qrels", ".trec"}
 _IDS = ("_id", "id")
 
 
-class TextsFile(InputFile):
+class SetTextsFile(InputFile):
     """Texts of a retrieval set by their ids. Its rows become no pairs: judgements name them."""
 
     role: Literal["entries", "queries"]
@@ -56,7 +57,14 @@ class JudgementsFile(PairsFile):
     catalogue: Literal["text_a", "text_b"] | None = "text_b"
 
 
-InputRows = PairsFile | UtterancesFile | TextsFile
+class LinesFile(RawTextsFile):
+    """Raw texts, one in each line."""
+
+    format: FileFormat | Literal["lines"] = "lines"  # pyright: ignore[reportIncompatibleVariableOverride]
+    text: str = LINE
+
+
+InputRows = PairsFile | UtterancesFile | RawTextsFile | SetTextsFile
 
 
 def files_of(config: PrepareConfig) -> list[InputRows]:
@@ -67,7 +75,12 @@ def files_of(config: PrepareConfig) -> list[InputRows]:
     """
     found: list[InputRows] = []
     for place, entry in enumerate(config.inputs):
-        found += _files_in(entry, place) if isinstance(entry, RetrievalFolder) else [entry]
+        if isinstance(entry, RetrievalFolder):
+            found += _files_in(entry, place)
+        elif isinstance(entry, RawTextsFile) and entry.format == "auto" and entry.path.lower().endswith(".txt"):
+            found.append(LinesFile(path=entry.path, name=entry.name))
+        else:
+            found.append(entry)
     return found
 
 
@@ -90,7 +103,7 @@ def key_of(file: InputRows, place: int) -> str:
     Args:
         place: of the file among all of them.
     """
-    return f"prepare.inputs.{file.folder if isinstance(file, TextsFile | JudgementsFile) else place}"
+    return f"prepare.inputs.{file.folder if isinstance(file, SetTextsFile | JudgementsFile) else place}"
 
 
 def is_retrieval_folder(path: Path) -> bool:
@@ -114,7 +127,7 @@ def _files_in(entry: RetrievalFolder, place: int) -> Iterator[InputRows]:
             columns = header(file)
             id = next((known for known in _IDS if known in columns), _IDS[0])
             title = "title" if role == "entries" and "title" in columns else None
-            yield TextsFile(
+            yield SetTextsFile(
                 path=str(file),
                 name=_name(name, path, file),
                 role=role,

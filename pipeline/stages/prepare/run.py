@@ -47,18 +47,24 @@ from pipeline.stages.prepare.checks import (
     check_splits,
     summarise,
 )
-from pipeline.stages.prepare.config import PairBuilding, PrepareConfig, changes_labels, has_utterances
+from pipeline.stages.prepare.config import (
+    PairBuilding,
+    PrepareConfig,
+    changes_labels,
+    has_raw_texts,
+    has_utterances,
+)
 from pipeline.stages.prepare.inputs import check_inputs, file_stamps
 from pipeline.stages.prepare.label_changes import change_labels, count_changes
 from pipeline.stages.prepare.near_entries import Encoder, near_negatives
+from pipeline.stages.prepare.raw_texts import choose_raw_texts
 from pipeline.stages.prepare.retrieval_folder import expanded
-from pipeline.stages.prepare.rows import (
-    REFUSED,
-    Gathered,
-    gather,
+from pipeline.stages.prepare.rows import REFUSED, Gathered, gather
+from pipeline.stages.prepare.written import (
     raw_rejects,
     write_catalogue,
     write_pairs,
+    write_raw_texts,
     write_rejects,
 )
 from pipeline.terminal.progress import progress
@@ -106,7 +112,7 @@ def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, fold
     leaking = leaking_rows(given) if leaks and config.splitting.leaks == "drop" else None
     pairs, utterances, refused = _resolved(config, gathered, leaking)
     rejects = pl.concat([gathered.rejects, refused])
-    texts = gathered.texts
+    texts = gathered.texts + gathered.raw.height
     if pairs.height + utterances.height + texts + rejects.height != gathered.rows_read:
         counts = f"{pairs.height} pairs, {utterances.height} utterances, {rejects.height} rejects"
         raise RuntimeError(f"prepare lost count of its rows: {gathered.rows_read} read, but {counts}")
@@ -119,7 +125,8 @@ def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, fold
         held_out = entry_splits(pairs, config, seed)
     unseen_by_train = pairs.filter(held_out.is_not_null())
     pairs, utterances, unseen = _split(gathered, pairs, utterances, held_out, seed)
-    refused, rejects = pl.concat([refused, unseen]), pl.concat([rejects, unseen])
+    raw, known = choose_raw_texts(gathered, pairs, utterances)
+    refused, rejects = (pl.concat([part, unseen, known]) for part in (refused, rejects))
     built = _built(gathered, pairs, utterances, unseen_by_train, encoder, seed)
     utterances = utterances.sort(pl.col("split").cast(SPLIT), "file", "source_row")
     counted = built.with_columns(pl.col("split").cast(SPLIT), pl.col("group_code").alias("group"))
@@ -134,6 +141,8 @@ def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, fold
     write_rejects(gathered, refused, out / "rejects.parquet")
     if gathered.collections:
         write_catalogue(gathered, out / "catalogue.parquet")
+    if has_raw_texts(config):
+        write_raw_texts(gathered, raw, out / "texts.parquet")
     if has_utterances(config):
         write_table(utterances.select(UTTERANCES.names).to_arrow(), out / "utterances.parquet", UTTERANCES)
     if config.splitting.leaks != "keep":
@@ -144,7 +153,7 @@ def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, fold
         "utterances": utterances.height,
         "rejected": rejects.height,
         "pairs_built": built.height,
-        **({"texts": texts} if gathered.collections else {}),
+        **({"texts": gathered.texts + raw.height} if texts else {}),
     }
     double = {
         "pairs": contradictions(gathered.pairs, key="pair_id", verdict="label"),

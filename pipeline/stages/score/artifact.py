@@ -7,6 +7,14 @@ from pathlib import Path
 
 import polars as pl
 
+MORE_TEXTS = "texts.parquet"
+
+
+def more_text_ids(embeddings: Path) -> pl.Series:
+    """The `text_id` of training texts besides those of pairs: texts without a label, and perhaps utterances."""
+    file = embeddings.with_name(MORE_TEXTS)
+    return pl.read_parquet(file)["text_id"] if file.is_file() else pl.Series("text_id", [], dtype=pl.Int64)
+
 
 def queries_and_entries(
     scores: Path, sides: Mapping[str, str], judged: pl.DataFrame | None = None

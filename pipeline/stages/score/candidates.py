@@ -22,7 +22,7 @@ from pipeline.stages.score.shards import blocks
 from pipeline.terminal.progress import progress
 
 log = logging.getLogger("flipkd.score")
-_BLOCK_NUMBERS = 2**24  # cosines at a time
+BLOCK_NUMBERS = 2**24  # cosines at a time
 
 
 def write_candidates(
@@ -52,12 +52,12 @@ def write_candidates(
     def tables() -> Iterator[pa.Table]:
         nonlocal beyond
         catalogue = np.asarray(vectors[entries["entry_id"].to_numpy()])
-        size = max(1, _BLOCK_NUMBERS // max(entries.height, 1))
+        size = max(1, BLOCK_NUMBERS // max(entries.height, 1))
         with progress("ranking the catalogue", queries.height, "queries") as advance:
             for block in blocks(queries.height, size):
                 asked = queries[block].with_row_index("row")
                 cosines = np.asarray(vectors[asked["query_id"].to_numpy()]) @ catalogue.T
-                found = _first(cosines, count)
+                found = first_entries(cosines, count)
                 of_block = matches.join(asked.select("query_id", "row"), on="query_id")
                 later = _ranks(cosines, of_block.select("row", "place")).filter(pl.col("rank") > count)
                 beyond += later.height
@@ -85,7 +85,7 @@ def write_candidates(
     }
 
 
-def _first(cosines: np.ndarray, count: int) -> pl.DataFrame:
+def first_entries(cosines: np.ndarray, count: int) -> pl.DataFrame:
     """The first entries of each row: `row`, `place`, `rank` from 1, `teacher_score`; equals by their place."""
     nearest = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
     values = np.take_along_axis(cosines, nearest, axis=1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
 
 from pipeline.contract.section import MODEL_NAME, Positive, Section, Share, by_identity, in_key_if_set, not_in_key
 
@@ -21,6 +23,22 @@ class CrossEncoderSettings(Section):
     batch_size: Positive = Field(default=32, description="Pairs per forward pass.", json_schema_extra=not_in_key())
 
 
+class Mining(Section):
+    """Pairs without a label that the teacher makes of training texts; a number is short for `nearest`."""
+
+    short_for: ClassVar = "nearest"
+
+    nearest: Positive = Field(default=2, description="Pairs with the texts nearest to each text.")
+    middling: int = Field(default=1, ge=0, description="Pairs with texts that lie behind those.")
+    among: Positive = Field(default=50, description="Middling texts are taken from so many nearest ones.")
+
+    @model_validator(mode="after")
+    def _has_so_many(self) -> Mining:
+        if self.nearest + self.middling > self.among:
+            raise ValueError(f"nearest + middling must not pass among ({self.among})")
+        return self
+
+
 class ScoreConfig(Section):
     """Each distinct text embedded once; the teacher's cosine for each pair."""
 
@@ -34,6 +52,19 @@ class ScoreConfig(Section):
         default=8192,
         description="Texts per shard, the unit in which work is written.",
         json_schema_extra=not_in_key(),
+    )
+    texts: Literal["pairs", "all"] = Field(
+        default="pairs",
+        description="Which texts get a vector: those of pairs and of inputs without a label (`kind: texts`), or "
+        "all, with the utterances of train that no pair holds. `distill.texts: all` asks for it by itself.",
+        json_schema_extra=in_key_if_set(),
+    )
+    mine: Mining | None = Field(
+        default=None,
+        description="Pairs that the teacher makes: of the texts of training pairs, of inputs without a label "
+        "(`kind: texts`) and, with `texts: all`, of all utterances of train. They have no label; the filter's "
+        "bounds for such pairs decide them.",
+        json_schema_extra=in_key_if_set(),
     )
     max_truncated: Share | None = Field(
         default=None,

@@ -3,8 +3,9 @@
 Writes `embeddings.parquet` (`text_id`, `text`, `embedding`) and `scores.parquet` (the columns of pairs,
 `teacher_score`, `text_a_id`, `text_b_id`). Pairs keep their order. A text is its exact string; `text_id` counts
 texts in order of first appearance (first row's `text_a`, its `text_b`, second row's `text_a`, ...), so it depends
-on the pairs alone; behind them come the entries of retrieval sets that no pair holds. The file metadata under the
-key `flipkd` says which teacher wrote the vectors. With a catalogue, `candidates.parquet` ranks it for each query.
+on the pairs alone; behind them come the entries of retrieval sets and the training texts that no pair holds (their
+ids stand in `texts.parquet`). The file metadata under the key `flipkd` says which teacher wrote the vectors. With
+a catalogue, `candidates.parquet` ranks it for each query. `score.mine` adds pairs that the teacher makes of texts.
 
 Texts that this very teacher has embedded in an earlier run are taken from the store (`embedding_cache`). A text's
 vector does not depend on the texts beside it (`models.teacher.fixed_shapes`), so on one machine the rows are the
@@ -43,11 +44,13 @@ from data.schema import (
 from models.teacher.bi_encoder import cosine
 from models.teacher.cross_encoder import blend, to_cosine_scale
 from pipeline.contract.stage import Context
-from pipeline.stages.prepare.artifact import catalogue_columns, catalogue_entries
+from pipeline.stages.prepare.artifact import catalogue_columns, catalogue_entries, more_texts
+from pipeline.stages.score.artifact import MORE_TEXTS
 from pipeline.stages.score.candidates import write_candidates
 from pipeline.stages.score.checks import check_files, check_scores
 from pipeline.stages.score.config import CrossEncoderSettings, ScoreConfig
 from pipeline.stages.score.cross_encoder import cross_scores
+from pipeline.stages.score.mining import add_mined
 from pipeline.stages.score.shards import blocks
 from pipeline.stages.score.truncation import count_cut, warn_of_cut
 from pipeline.stages.score.vectors import embed_texts
@@ -81,16 +84,24 @@ def run(config: ScoreConfig, inputs: Mapping[str, Path], out: Path, context: Con
     """
     pairs = inputs["prepare"] / "pairs.parquet"
     entries = catalogue_entries(inputs["prepare"])
-    texts = distinct_texts(pairs, entries["text"].to_list())
+    more = more_texts(inputs["prepare"], utterances=config.texts == "all")
+    texts = distinct_texts(pairs, [*entries["text"].to_list(), *more])
     if not texts:
         raise FlipkdError(f"score: {pairs} holds no pairs")
     embedded = embed_texts(config, inputs["teach"], texts, context)
     vectors, metadata = embedded.vectors, {"teacher": embedded.teacher}
+    mined = None
+    if config.mine is not None:
+        given, pairs = pairs, context.work / "pairs.parquet"
+        sides = catalogue_columns(inputs["prepare"])
+        mined = add_mined(given, pairs, texts, vectors, more, sides, config.mine)
     blended = None
     if config.cross_encoder is not None:
         blended = _blended(config, config.cross_encoder, pairs, texts, vectors, context.work / "cross-encoder")
         metadata["cross_encoder"] = blended.metadata
     write_embeddings(out / "embeddings.parquet", texts, vectors, metadata)
+    if more:
+        write_more_texts(out / MORE_TEXTS, texts, more)
     write_scores(out / "scores.parquet", pairs, texts, vectors, metadata, blended)
     check_files(pairs, out / "scores.parquet", out / "embeddings.parquet")
     sides = catalogue_columns(inputs["prepare"])
@@ -106,6 +117,7 @@ def run(config: ScoreConfig, inputs: Mapping[str, Path], out: Path, context: Con
         **({"cross_encoder": blended.metadata} if blended else {}),
         **({"truncated": truncated} if truncated else {}),
         **({"candidates": candidates} if candidates else {}),
+        **({"mined": mined} if mined is not None else {}),
         "mean_cosine_of_different_texts": embedded.mean_cosine,
         "texts_embedded": len(embedded.computed),
         "texts_reused": len(texts) - len(embedded.computed),
@@ -140,6 +152,13 @@ def distinct_texts(pairs: Path, more: Sequence[str] = ()) -> list[str]:
     both = pl.concat_list("text_a", "text_b").explode().unique(maintain_order=True)
     of_pairs = pl.scan_parquet(pairs).select(text=both).collect()["text"]
     return list(dict.fromkeys([*of_pairs, *more]))
+
+
+def write_more_texts(path: Path, texts: list[str], more: Sequence[str]) -> None:
+    """Write `texts.parquet`: the `text_id` of training texts that stand in no pair, or not for that alone."""
+    place = {text: text_id for text_id, text in enumerate(texts)}
+    ids = sorted({place[text] for text in more})
+    pl.DataFrame({"text_id": ids}, schema={"text_id": pl.Int64}).write_parquet(path)
 
 
 def write_embeddings(path: Path, texts: list[str], vectors: np.ndarray, metadata: Mapping[str, Any]) -> None:

@@ -18,6 +18,14 @@ def test_only_the_input_has_no_default() -> None:
         Config.model_validate({})
 
 
+def test_a_student_that_reads_all_texts_gets_their_vectors() -> None:
+    inputs = {"inputs": [{"kind": "utterances", "path": "a.csv"}]}
+    assert Config.model_validate({"prepare": inputs}).score.texts == "pairs"
+    assert Config.model_validate({"prepare": inputs, "distill": {"texts": "train"}}).score.texts == "pairs"
+    whole = Config.model_validate({"prepare": inputs, "distill": {"texts": "all"}, "score": {"batch_size": 8}})
+    assert (whole.score.texts, whole.score.batch_size) == ("all", 8)
+
+
 def test_every_registered_stage_has_its_section() -> None:
     config = config_type().model_validate({"prepare": INPUTS})
     for stage in ALL_STAGES.values():

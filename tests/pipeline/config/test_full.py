@@ -44,7 +44,7 @@ def test_every_key_stands_in_it_under_a_comment() -> None:
             assert lines[number - 1].lstrip().startswith("#"), line
 
 
-@pytest.mark.parametrize(("kind", "keys"), [("utterances", 4), ("retrieval", 5)])
+@pytest.mark.parametrize(("kind", "keys"), [("utterances", 4), ("texts", 3), ("retrieval", 5)])
 def test_the_examples_load_too(kind: str, keys: int) -> None:
     text = full_config(PRESET)
     example = [line.strip().removeprefix("# ") for line in text.splitlines() if line.startswith("    # ")]

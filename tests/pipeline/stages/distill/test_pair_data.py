@@ -119,6 +119,26 @@ def test_texts_of_pairs_that_are_not_kept_are_read_alone(prompt: PairPrompt, tmp
             assert row == (data.first[begins] if begins < n else data.second[begins - n])
 
 
+@pytest.mark.parametrize("all_texts", [False, True])
+def test_texts_that_stand_in_no_pair_are_read_alone(prompt: PairPrompt, tmp_path: Path, all_texts: bool):
+    filtered, embeddings, _ = write(tmp_path, [0] * 90 + [None] * 20 + [0] * 10)
+    without, _ = read_pairs(filtered, embeddings, prompt, all_texts=all_texts)
+    table = pl.read_parquet(embeddings)
+    train = pl.read_parquet(filtered).filter(split="train")
+    others = sorted(set(table["text_id"]) - {*train["text_a_id"], *train["text_b_id"]})
+    assert len(others) > 3
+    more = [*others[:3], train["text_a_id"][0]]  # one of them stands in a pair too
+    pl.DataFrame({"text_id": sorted(more)}, schema={"text_id": pl.Int64}).write_parquet(tmp_path / "texts.parquet")
+    unread, _ = read_pairs(filtered, embeddings, prompt, all_texts=all_texts)
+    assert unread.texts == without.texts
+    data, _ = read_pairs(filtered, embeddings, prompt, all_texts=all_texts, more_texts=True)
+    assert len(data.texts) == len(without.texts) + 3
+    assert [data.texts[i] for i in data.first] == [without.texts[i] for i in without.first]
+    own = table.filter(pl.col("text_id").is_in(others[:3])).sort("text_id")
+    places = [data.texts.index(ids) for ids in prompt.texts(own["text"].to_list())]
+    assert np.array_equal(data.vectors[places], own["embedding"].to_numpy())
+
+
 def test_a_limit_takes_so_many_kept_pairs_with_their_own_probabilities(prompt: PairPrompt, tmp_path: Path):
     filtered, embeddings, _ = write(tmp_path, [0] * 90 + [None] * 20 + [0] * 10)
     every, dev = read_pairs(filtered, embeddings, prompt, calibrated=True)

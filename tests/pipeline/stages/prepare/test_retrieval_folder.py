@@ -12,7 +12,7 @@ import pytest
 
 from data.errors import FlipkdError
 from pipeline.stages.prepare.config import PrepareConfig
-from pipeline.stages.prepare.retrieval_folder import JudgementsFile, TextsFile, expanded, files_of
+from pipeline.stages.prepare.retrieval_folder import JudgementsFile, SetTextsFile, expanded, files_of
 from tests.tiny import tiny_retrieval
 
 
@@ -32,7 +32,7 @@ def test_the_files_of_a_set_have_its_name_and_their_splits(tmp_path: Path) -> No
         "help/corpus.jsonl", "help/queries.jsonl", "help/qrels/train.tsv", "help/qrels/dev.tsv",
         "help/qrels/test.tsv",
     ]  # fmt: skip
-    texts = [file for file in files if isinstance(file, TextsFile)]
+    texts = [file for file in files if isinstance(file, SetTextsFile)]
     assert [(file.role, file.id, file.title) for file in texts] == [
         ("entries", "_id", "title"),
         ("queries", "_id", None),

@@ -59,7 +59,7 @@ def written(folder: Path, whole: bool = False, turned: bool = False) -> tuple[di
 def test_the_first_entries_are_scikit_learns_nearest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool, block_numbers: int
 ) -> None:
-    monkeypatch.setattr(candidates, "_BLOCK_NUMBERS", block_numbers)
+    monkeypatch.setattr(candidates, "BLOCK_NUMBERS", block_numbers)
     summary, vectors = written(tmp_path, whole)
     count = ENTRIES if whole else IN_PAIRS
     assert (summary["queries"], summary["entries"], summary["k"]) == (QUERIES, count, K)
