@@ -13,6 +13,7 @@ Training uses the same prompts and the same pooling, from here, so that what is 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -149,24 +150,73 @@ def weighted(output: Tensor, weights: Tensor) -> Tensor:
     return torch.einsum("ntr,nt->nr", output.float(), weights)
 
 
-def answer_logits(lm: Any, hidden: Tensor, mask: Tensor, answers: Sequence[int]) -> Tensor:
-    """Logits of the two answer words after each prompt; no other word, and no other token, is computed.
+class Trunk(nn.Module):
+    """Stands for a model's trunk whose work is done: gives on the hidden states that come as `inputs_embeds`."""
 
-    Args:
-        lm: the causal LM. hidden: its last hidden states (n, tokens, width). mask: (n, tokens).
+    @property
+    def decoder(self) -> Trunk:  # OPT's head asks for it
+        return self
+
+    def forward(self, *args: Any, inputs_embeds: Tensor, **kwargs: Any) -> Done:
+        return Done(inputs_embeds)
+
+
+class Done:
+    """What a head reads of its trunk's output, by name or by place."""
+
+    def __init__(self, hidden: Tensor):
+        self.last_hidden_state = hidden
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.last_hidden_state if place == 0 else ()
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+
+def own_head(lm: Any) -> Callable[[Tensor], Tensor]:
+    """The model's own way from last hidden states (n, width) to logits (n, vocabulary), scales and all."""
+    head = copy.copy(lm)  # shares its modules with the model, but for the trunk
+    head._modules = lm._modules | {lm.base_model_prefix: Trunk()}
+    return lambda last: head(inputs_embeds=last.unsqueeze(1), use_cache=False).logits[:, -1]
+
+
+def answer_head(lm: Any, answers: Sequence[int]) -> Callable[[Tensor, Tensor], Tensor]:
+    """How a causal LM's last hidden states become the logits of two answer words.
+
+    Where the head is a plain linear layer no other word is computed; else the model's own head decides, which may
+    scale or cap its logits. Which it is, is tried on a vector.
 
     Returns:
-        (n, 2), float32: label 0, label 1.
+        Hidden states (n, tokens, width) and mask (n, tokens) to (n, 2), float32: label 0, label 1.
     """
-    last = hidden[torch.arange(len(mask), device=hidden.device), mask.sum(1) - 1]
-    head = lm.get_output_embeddings()
-    if type(head) is nn.Linear:
-        bias = None if head.bias is None else head.bias[list(answers)]
-        logits = functional.linear(last, head.weight[list(answers)], bias).float()
-    else:
-        logits = head(last)[:, list(answers)].float()
-    cap = getattr(lm.config, "final_logit_softcapping", None)
-    return logits if cap is None else cap * torch.tanh(logits / cap)
+    chosen = list(answers)
+    linear, own = lm.get_output_embeddings(), own_head(lm)
+
+    def plain(last: Tensor) -> Tensor:
+        bias = None if linear.bias is None else linear.bias[chosen]
+        return functional.linear(last, linear.weight[chosen], bias)
+
+    def whole(last: Tensor) -> Tensor:
+        return own(last)[:, chosen]
+
+    compute = whole
+    if type(linear) is nn.Linear:
+        width = linear.in_features
+        probe = torch.linspace(-3, 3, width, dtype=linear.weight.dtype, device=linear.weight.device).unsqueeze(0)
+        with torch.inference_mode():
+            try:
+                same = torch.allclose(plain(probe).float(), whole(probe).float(), rtol=1e-2, atol=1e-4)
+            except (AttributeError, KeyError, TypeError, ValueError, RuntimeError):
+                same = True  # its forward pass asks for more than hidden states
+        compute = plain if same else whole
+
+    def head(hidden: Tensor, mask: Tensor) -> Tensor:
+        last = hidden[torch.arange(len(mask), device=hidden.device), mask.sum(1) - 1]
+        return compute(last).float()
+
+    return head
 
 
 class Pass(threading.local):
@@ -263,6 +313,7 @@ class FlipkdStudent(InputModule):
         self.folder = folder
         self._options: dict[str, Any] = {}  # of `load`
         self.prompt = PairPrompt(tokenizer, settings["template"], settings["answers"], settings["max_length"])
+        self._answers = answer_head(self.lm, self.prompt.answers)
         self._pass = add_lora(lm, weights, settings["scaling"], settings["sites"])
         read = ["hidden"] if settings.get("read") == "hidden" else settings["sites"]
         if settings["pooling"] == "attention" and not queries:
@@ -355,7 +406,7 @@ class FlipkdStudent(InputModule):
             ids, mask = (tensor.to(device) for tensor in self.prompt.pad(prompts))
             text_lengths = torch.tensor([len(text) for text in (*a, *b)], device=device)
             hidden, z = self._read(ids, mask, text_lengths)
-            logits = answer_logits(self.lm, hidden, mask, self.prompt.answers)
+            logits = self._answers(hidden, mask)
             probability = logits.softmax(1)[:, 1].view(2, -1).mean(0)
             decoder[rows] = probability.cpu().numpy()
             encoder[rows] = (z[: len(rows)] * z[len(rows) :]).sum(1).clamp(-1, 1).cpu().numpy()

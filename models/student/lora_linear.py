@@ -56,11 +56,13 @@ class _Adapted(torch.autograd.Function):
         scale: float,
     ) -> Tensor:
         ctx.shape, ctx.scale = x.shape, scale
+        # No view of it goes out: Falcon adds to what it gets, in place.
+        whole = functional.linear(x, weight, bias)
         x = x.flatten(0, -2)
         small = low.flatten(0, -2) if a is None else functional.linear(x, a)  # type: ignore[union-attr]
         ctx.save_for_backward(None if a is None else x, small, a, weight, b)
-        out = functional.linear(x, weight, bias).addmm_(small, b.T, alpha=scale)
-        return out.view(*ctx.shape[:-1], -1)
+        whole.flatten(0, -2).addmm_(small, b.T, alpha=scale)
+        return whole
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

@@ -19,7 +19,7 @@ from data.errors import FlipkdError
 from models.loading.soundness import check_loading, check_numbers
 from models.loading.weights import SAFE
 from models.runtime.quiet import quiet
-from models.student.flipkd_student import QUERIES, PairPrompt, answer_logits, pooled, pooling_weights
+from models.student.flipkd_student import QUERIES, PairPrompt, answer_head, pooled, pooling_weights
 from models.student.frozen import beginning_at, blocks_path
 from models.student.lora_linear import LeanLinear
 from models.student.sites import adapted_layers, layer_number, linear_layers, select_sites
@@ -116,9 +116,13 @@ class Student(nn.Module):
         self.similarity_trains_encoder_alone = False
         self._captured: dict[str, Tensor] = {}
         base = lm.get_base_model()
+        self._answers = answer_head(base, prompt.answers)
         learning = [n for n, m in base.named_modules() if hasattr(m, "lora_B") and n not in read_only]
         self.cut = min(map(layer_number, learning))
         self.blocks = blocks_path(learning[0])
+        bare = [site for site in self.sites if not hasattr(base.get_submodule(site), "lora_A")]
+        if bare:
+            raise ValueError(f"peft gives {bare[0]} no adapter of its own; name other modules in sites.modules")
         for site in self.sites:
             layer = base.get_submodule(site)
             layer.lora_A["default"].register_forward_hook(self._keep(site, site in read_only))
@@ -157,7 +161,7 @@ class Student(nn.Module):
         with below:
             trunk = base.base_model
             hidden = trunk(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).last_hidden_state
-        return self._pooled(batch, hidden), answer_logits(base, hidden, batch.mask, self.prompt.answers)
+        return self._pooled(batch, hidden), self._answers(hidden, batch.mask)
 
     def _pooled(self, batch: Batch, hidden: Tensor) -> Tensor:
         start = len(self.prompt.head)

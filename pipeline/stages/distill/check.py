@@ -1,4 +1,4 @@
-"""What can be found wrong with a student before any work starts: layers, sites, answers, length.
+"""What can be found wrong with a student before any work starts: layers, sites, answers, length, its numbers.
 
 Takes torch and transformers; `stage.py` imports it when a student is checked, and not before.
 """
@@ -20,6 +20,7 @@ from models.loading.weights import code_refused, wants_code
 from models.student.flipkd_student import PairPrompt
 from models.student.sites import adapted_layers, first_layers, linear_layers, select_sites
 from pipeline.stages.distill.config import DistillConfig
+from pipeline.stages.distill.trial import check_trial
 from pipeline.store.disk import disk_problem
 from pipeline.store.store import Store
 
@@ -49,6 +50,7 @@ def check_student(config: DistillConfig, store: Store) -> None:
         prompt = _prompt(folder, config)
     with _key("distill.max_length", config):
         check_length(prompt, config.max_length, lm.config)
+    check_trial(config, store, model, lm)
 
 
 def model_without_weights(model: FoundModel, folder: Path, trust_remote_code: bool) -> Any:

@@ -19,6 +19,7 @@ from models.runtime.precision import matrix_precision
 from models.student.flipkd_student import QUERIES, SETTINGS
 from models.student.frozen import Activations
 from models.student.student import Student, StudentSpec, build_student, divided, load_base
+from models.student.trial import try_student
 from pipeline.stages.distill.activations import keep_activations
 from pipeline.stages.distill.config import DistillConfig
 from pipeline.stages.distill.loop import State, Training, train
@@ -81,13 +82,16 @@ def train_job(job: Job, write: bool = True) -> dict[str, Any]:
         limit=pool_size(config),
         seed=job.seed,
     )
+    trial = try_student(student)
+    if trial.problem:
+        raise FlipkdError(f"distill.model: {config.model} cannot be a student: {trial.problem}")
     steps(data, config, config.processes, job.seed)  # before hours of work: too few batches are an error
     with matrix_precision(config.precision) as precision:
         log.info(
             "distill: %d pairs, %s, %d sites, matrix products in %s",
             len(data.targets), config.objective, len(student.sites), precision,
         )  # fmt: skip
-        kept, kept_dev = _prepare_encoder(student, data, dev, job, f"{dtype} {precision}")
+        kept, kept_dev = _prepare_encoder(student, data, dev, job, f"{dtype} {precision}", trial.kept)
         training = Training(
             student,
             data,
@@ -110,14 +114,21 @@ def train_job(job: Job, write: bool = True) -> dict[str, Any]:
 
 
 def _prepare_encoder(
-    student: Student, data: PairData, dev: PairData, job: Job, numbers: str
+    student: Student, data: PairData, dev: PairData, job: Job, numbers: str, unkept: str | None
 ) -> tuple[Activations, Activations] | tuple[None, None]:
-    """Warm the encoder up, and return the activations of train and dev for the steps after it, where kept."""
+    """Warm the encoder up, and return the activations of train and dev for the steps after it, where kept.
+
+    Args:
+        unkept: why this model's activations cannot be kept, if so.
+    """
     config = job.config
     warms = config.warm_up.epochs > 0 and "dist" in weights(config) and bool(student.sites)
     hidden = (
         config.keep_activations and config.lora.dropout == 0 and student.may_begin_at_cut and bool(weights(config))
     )
+    if hidden and unkept:
+        log.warning("distill: every step passes through all layers: %s", unkept)
+        hidden = False
     if config.keep_activations and student.cut > 0 and not student.may_begin_at_cut:
         log.info(
             "distill: attention pooling reads sites below the adapters, so every step passes through all layers; "

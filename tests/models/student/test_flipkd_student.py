@@ -16,7 +16,7 @@ from tokenizers.processors import TemplateProcessing
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from models.student.flipkd_student import FlipkdStudent, PairPrompt, add_lora, answer_logits, fused, pool
+from models.student.flipkd_student import FlipkdStudent, PairPrompt, add_lora, answer_head, fused, pool
 from models.student.student import load_base
 from tests.models.student.test_student import PAIRS, SPEC
 from tests.tiny import tiny_student
@@ -117,24 +117,54 @@ def test_add_lora_is_pefts_own_layer(base: Path):
         torch.testing.assert_close(own.kept[site], expected[site], atol=1e-5, rtol=1e-5)
 
 
-def test_answer_logits_equal_the_full_vocabularys(base: Path):
+def test_answers_equal_the_full_vocabularys(base: Path):
     lm, _ = load_base(base)
     ids = torch.tensor([[5, 6, 7, 1], [8, 9, 10, 11]])
     mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
     full = lm(input_ids=ids, attention_mask=mask)
     hidden = lm.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
     expected = torch.stack([full.logits[0, 2, [3, 4]], full.logits[1, 3, [3, 4]]])
-    torch.testing.assert_close(answer_logits(lm, hidden, mask, [3, 4]), expected)
+    torch.testing.assert_close(answer_head(lm, [3, 4])(hidden, mask), expected)
 
 
-def test_answer_logits_of_a_head_with_a_bias_and_a_cap(base: Path):
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("Granite", {"logits_scaling": 8.0}),
+        ("Cohere", {"logit_scale": 0.0625}),
+        ("Gemma2", {"final_logit_softcapping": 0.1, "head_dim": 8}),
+        ("Llama", {}),
+    ],
+)
+def test_a_head_that_scales_or_caps_decides_by_itself(name: str, settings: dict[str, Any]) -> None:
+    import transformers
+
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
+    config = getattr(transformers, f"{name}Config")(
+        vocab_size=50, num_key_value_heads=2, pad_token_id=0, **sizes, **settings
+    )
+    lm = getattr(transformers, f"{name}ForCausalLM")(config).eval()
+    ids, mask = torch.tensor([[5, 6, 7, 0], [8, 9, 10, 11]]), torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
+    with torch.no_grad():
+        hidden = lm.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+        full = lm(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    expected = torch.stack([full[0, 2, [7, 2]], full[1, 3, [7, 2]]])
+    hidden.requires_grad_()
+    found = answer_head(lm, [7, 2])(hidden, mask)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+    found.sum().backward()
+    assert hidden.grad is not None
+    assert hidden.grad[0, 2].any()
+    assert not hidden.grad[0, 3].any()
+
+
+def test_a_head_with_a_bias(base: Path):
     lm, _ = load_base(base)
     hidden, mask = torch.randn(2, 3, 32), torch.tensor([[1, 1, 0], [1, 1, 1]])
     head = torch.nn.Linear(32, lm.config.vocab_size)
     lm.set_output_embeddings(head)
-    lm.config.final_logit_softcapping = 0.5
     logits = functional.linear(torch.stack([hidden[0, 1], hidden[1, 2]]), head.weight, head.bias)[:, [7, 2]]
-    torch.testing.assert_close(answer_logits(lm, hidden, mask, [7, 2]), 0.5 * torch.tanh(logits / 0.5))
+    torch.testing.assert_close(answer_head(lm, [7, 2])(hidden, mask), logits)
 
 
 def test_fused_is_a_sigmoid_and_survives_certainty():

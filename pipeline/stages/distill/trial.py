@@ -1,0 +1,70 @@
+"""The configured student tried before any stage runs (`models.student.trial`); what came of it is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from data.errors import FlipkdError
+from models.loading.convert import converted, cut_identity
+from models.loading.names import FoundModel
+from models.student.student import load_base
+from models.student.trial import Trial, try_student
+from pipeline.stages.distill.config import DistillConfig
+from pipeline.stages.distill.job import build
+from pipeline.store.store import Store
+
+log = logging.getLogger("flipkd.distill")
+# A larger model takes minutes to load: it is tried when `distill` has loaded it anyway.
+LARGEST = 2_000_000_000
+_PACKAGES = ("torch", "transformers", "peft")
+
+
+def check_trial(config: DistillConfig, store: Store, model: FoundModel, lm: Any) -> None:
+    """Try a student, unless this one was tried before.
+
+    Args:
+        lm: the model without its weights.
+
+    Raises:
+        FlipkdError: two ways of reading it give different numbers, or one of them fails.
+    """
+    if sum(parameter.numel() for parameter in lm.parameters()) > LARGEST:
+        return
+    path = store.models / f".trial-{_key(config, model)}.json"
+    if path.is_file():
+        trial = Trial(**json.loads(path.read_text("utf-8")))
+    else:
+        log.info("distill: trying %s on two pairs (once)", model.name)
+        trial = _tried(config, store, model)
+        _write(path, trial)
+    if trial.problem:
+        raise FlipkdError(f"distill.model: {model.name} cannot be a student: {trial.problem}")
+
+
+def _tried(config: DistillConfig, store: Store, model: FoundModel) -> Trial:
+    trusted = config.trust_remote_code
+    base = converted(model, store.models, config.first_layers, trust_remote_code=trusted)
+    lm, tokenizer = load_base(base, trust_remote_code=trusted)
+    return try_student(build(lm, tokenizer, config))
+
+
+def _key(config: DistillConfig, model: FoundModel) -> str:
+    """Of all that decides how a student is built and read."""
+    built = config.model_dump(include={"lora", "sites", "prompt", "max_length"}, mode="json")
+    versions = [importlib.metadata.version(name) for name in _PACKAGES]
+    told = [cut_identity(model, config.first_layers), built, versions]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def _write(path: Path, trial: Trial) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    waiting = path.with_name(f"{path.name}.{os.getpid()}")
+    waiting.write_text(json.dumps(asdict(trial)), "utf-8")
+    waiting.replace(path)
