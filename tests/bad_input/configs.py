@@ -95,7 +95,7 @@ VALUES: dict[str, tuple[str, tuple[str, ...]]] = {
     "inputs as a word": ("prepare: {inputs: rows.csv}\n", ("prepare.inputs", "list")),
     "inputs of words": ("prepare: {inputs: [rows.csv]}\n", ("prepare.inputs.0",)),
     "no kind": ("prepare: {inputs: [{path: rows.csv}]}\n", ("prepare.inputs.0.kind: missing",)),
-    "an unknown kind": ("prepare: {inputs: [{kind: rows, path: rows.csv}]}\n", ("prepare.inputs.0.kind", "pairs or utterances")),
+    "an unknown kind": ("prepare: {inputs: [{kind: rows, path: rows.csv}]}\n", ("prepare.inputs.0.kind", "pairs, retrieval, texts or utterances")),
     "a list as kind": ("prepare: {inputs: [{kind: [pairs], path: rows.csv}]}\n", ("prepare.inputs.0.kind",)),
     "no path": ("prepare: {inputs: [{kind: pairs}]}\n", ("prepare.inputs.0.path: missing",)),
     "a number as path": ("prepare: {inputs: [{kind: pairs, path: 7}]}\n", ("prepare.inputs.0.path", "7")),
