@@ -1,21 +1,29 @@
 """Rows of CSV and TSV files, streamed.
 
 CSV follows RFC 4180: fields may be quoted, a quoted field may hold commas and line breaks, `""` is a quote.
-TSV has no quoting at all: a quote is a character like any other and every line is a row. Files of texts are
-written that way (ATEC's is), and one stray quote would otherwise swallow the lines up to the next one.
+TSV has no quoting at all, unless every field of its first line is quoted: a quote is a character like any other
+and every line is a row. Files of texts are written that way (ATEC's is), and one stray quote would otherwise
+swallow the lines up to the next one.
 """
 
 from __future__ import annotations
 
 import csv
+import itertools
+import logging
+import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal, TextIO
 
 from data.errors import FlipkdError
 from data.lines import CutLine, lines, open_text
 from data.records import Reject, Row, has_surrogates, raw_json
 
+log = logging.getLogger("flipkd.prepare")
+_SEPARATOR = re.compile(r"sep=(.)", re.IGNORECASE)
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 # What to do if the first line is the wrong one: without it nothing else can be read.
 _REMEDIES = {
@@ -38,10 +46,17 @@ def read_delimited(path: Path, format: str, column_names: Sequence[str] | None) 
         format: `csv` or `tsv`.
         column_names: the columns in order if the file has no header line.
     """
+    empty = 0
     with open_text(path, "") as file:
-        records = _records(lines(file), DELIMITERS[format])
+        records = _records(*_delimited(file, format))
         names = list(column_names) if column_names else _header(path, records)
-        for number, fields in enumerate(records, start=1):
+        number = 0
+        for fields in records:
+            # Tables of Excel end in rows of commas alone: no rows, and counted apart.
+            if not isinstance(fields, Reject) and not any(fields):
+                empty += 1
+                continue
+            number += 1
             if isinstance(fields, Reject):
                 yield fields._replace(number=number)
                 continue
@@ -54,13 +69,33 @@ def read_delimited(path: Path, format: str, column_names: Sequence[str] | None) 
                 yield Reject(number, "ragged_row", _raw(names, fields))
             else:
                 yield Row(number, dict(zip(names, fields, strict=True)))
+    if empty:
+        log.warning("%s: %d rows of delimiters alone are left out", path.name, empty)
 
 
 def first_record(path: Path, format: str) -> list[str] | Reject | None:
     """The fields of the first row: the header, unless the file has none. None if there is no row at all."""
     with open_text(path, "") as file:
-        records = _records(lines(file), DELIMITERS[format])
-        return next(records, None)
+        return next(_records(*_delimited(file, format)), None)
+
+
+def _delimited(file: TextIO, format: str) -> tuple[Iterator[str], str, Literal[0, 3]]:
+    """The lines of a file, what parts their fields, and whether quotes count (`csv.QUOTE_MINIMAL`).
+
+    A first line `sep=;`, as Excel writes it, is obeyed and is no row. A TSV whose first line is quoted field by
+    field, as Kaggle ships some, is quoted throughout.
+    """
+    every = lines(file)
+    first = next(every, None)
+    delimiter, quoting = DELIMITERS[format], csv.QUOTE_NONE if format == "tsv" else csv.QUOTE_MINIMAL
+    if first is None:
+        return every, delimiter, quoting
+    if told := _SEPARATOR.fullmatch(first.rstrip("\r\n")):
+        return every, told[1], csv.QUOTE_MINIMAL
+    fields = first.rstrip("\r\n").split("\t")
+    if format == "tsv" and len(fields) > 1 and all(_QUOTED.fullmatch(field) for field in fields):
+        quoting = csv.QUOTE_MINIMAL
+    return itertools.chain([first], every), delimiter, quoting
 
 
 def _header(path: Path, records: Iterator[list[str] | Reject]) -> list[str]:
@@ -90,7 +125,7 @@ def _unreadable(path: Path, reason: str) -> FlipkdError:
     return FlipkdError(f"{path.name}: its first line cannot be read ({reason}): {_REMEDIES[reason]}")
 
 
-def _records(lines: Iterator[str], delimiter: str) -> Iterator[list[str] | Reject]:
+def _records(lines: Iterator[str], delimiter: str, quoting: Literal[0, 3]) -> Iterator[list[str] | Reject]:
     """The records of a file; one that breaks the quoting rules costs its first line, not what it swallowed."""
     pending: deque[str] = deque()
     taken: list[str] = []
@@ -105,7 +140,6 @@ def _records(lines: Iterator[str], delimiter: str) -> Iterator[list[str] | Rejec
                 raise csv.Error("line beyond the field limit")
             yield line
 
-    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
     reader = csv.reader(feed(), delimiter=delimiter, quoting=quoting, strict=True)
     while True:
         taken.clear()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
+
+from data.compressed import open_bytes
 
 LONGEST_LINE = 2**24
 _SHOWN = 2**16
@@ -17,12 +20,12 @@ class CutLine(str):
 
 
 def open_text(path: Path, newline: str | None) -> TextIO:
-    """Open as UTF-8: a byte-order mark goes, bytes that are not UTF-8 become half characters.
+    """Open as UTF-8, unpacked: a byte-order mark goes, bytes that are not UTF-8 become half characters.
 
     Args:
         newline: as in `open`; `""` keeps the line ends, None makes all of them `\\n`.
     """
-    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline)
+    return io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", errors="surrogateescape", newline=newline)
 
 
 def lines(file: TextIO) -> Iterator[str]:

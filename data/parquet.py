@@ -1,8 +1,9 @@
-"""Rows of Parquet files, whatever their types; a batch at a time, of as many rows as fit."""
+"""Rows of Parquet and Arrow files, whatever their types; a batch at a time, of as many rows as fit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,20 +60,75 @@ def read_parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
                 rows = _rows_that_fit(file.metadata.row_group(group), columns)
                 wanted = list(columns) if columns else None
                 for batch in file.iter_batches(rows, row_groups=[group], columns=wanted):
-                    lists = {
-                        name: _values(column)
-                        for name, column in zip(batch.schema.names, batch.columns, strict=True)
-                    }
-                    for values in zip(*lists.values(), strict=True):
-                        number += 1
-                        yield Row(number, dict(zip(lists, values, strict=True)))
+                    for row in _rows(batch, number):
+                        number = row.number
+                        yield row
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error, f" after row {number}" if number else "") from None
 
 
-def _unreadable(path: Path, error: Exception, where: str = "") -> FlipkdError:
+def arrow_names_of(path: Path) -> list[str]:
+    """The names of the columns of an Arrow file.
+
+    Raises:
+        FlipkdError: it cannot be read as Arrow.
+    """
+    try:
+        with _arrow(path) as (schema, _):
+            return schema.names
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error, kind="Arrow") from None
+
+
+def read_arrow(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
+    """Stream the rows of an Arrow file (Feather's second version) or stream, as datasets writes it.
+
+    Args:
+        columns: read these columns and no others; None for all.
+
+    Raises:
+        FlipkdError: it cannot be read as Arrow, or is damaged further on.
+    """
+    number = 0
+    try:
+        with _arrow(path) as (schema, batches):
+            wanted = [name for name in schema.names if columns is None or name in columns]
+            for whole in batches:
+                for start in range(0, whole.num_rows, _BATCH_ROWS):
+                    for row in _rows(whole.select(wanted).slice(start, _BATCH_ROWS), number):
+                        number = row.number
+                        yield row
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error, f" after row {number}" if number else "", kind="Arrow") from None
+
+
+@contextmanager
+def _arrow(path: Path) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
+    with pa.memory_map(str(path)) as source:
+        try:
+            file = pa.ipc.open_file(source)
+        except pa.ArrowInvalid:  # it has no footer: a stream
+            source.seek(0)
+            stream = pa.ipc.open_stream(source)
+            yield stream.schema, iter(stream)
+        else:
+            yield file.schema, (file.get_batch(n) for n in range(file.num_record_batches))
+
+
+def _rows(batch: pa.RecordBatch, before: int) -> Iterator[Row]:
+    """The rows of a batch, as Python values.
+
+    Args:
+        before: how many rows stand before it.
+    """
+    lists = {name: _values(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+    for number, values in enumerate(zip(*lists.values(), strict=True), start=before + 1):
+        yield Row(number, dict(zip(lists, values, strict=True)))
+
+
+def _unreadable(path: Path, error: Exception, where: str = "", kind: str = "Parquet") -> FlipkdError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return FlipkdError(f"{path.name}: cannot be read as Parquet{where}: {reason}. Write or copy the file again")
+    return FlipkdError(f"{path.name}: cannot be read as {kind}{where}: {reason}. Write or copy the file again")
 
 
 def _rows_that_fit(group: pq.RowGroupMetaData, columns: Sequence[str] | None) -> int:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from data.compressed import DAMAGED, inner_suffix, is_packed, open_bytes
 from data.delimited import DELIMITERS, first_record, read_delimited, readable
 from data.errors import FlipkdError
 from data.lines import CutLine, lines, open_text
-from data.parquet import column_names_of, read_parquet
+from data.parquet import arrow_names_of, column_names_of, read_arrow, read_parquet
 from data.records import Reject, Row, has_surrogates, raw_json
 from data.texts import BYTE_ORDER_MARK
 from data.trec import COLUMNS as TREC_COLUMNS
@@ -23,8 +24,10 @@ from data.trec import read_trec
 
 ENDINGS = {
     ".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl",
-    ".parquet": "parquet", ".pq": "parquet",
+    ".parquet": "parquet", ".pq": "parquet", ".json": "json", ".arrow": "arrow", ".feather": "arrow",
+    ".ipc": "arrow",
 }  # fmt: skip
+BINARY = ("parquet", "arrow")
 LINE = "text"  # the column of a file of lines
 _SNIFFED_BYTES = 65_536
 _MAGIC = {
@@ -48,17 +51,20 @@ _SHOWN_CHARACTERS = 120
 
 
 def file_format(path: Path, format: str = "auto") -> str:
-    """The format of a file; `auto` goes by its ending, which says csv, tsv, jsonl or parquet.
+    """The format of a file; `auto` goes by its ending, `.gz` and `.zip` taken off.
 
     Raises:
         FlipkdError: the ending says nothing.
     """
     if format != "auto":
         return format
-    found = ENDINGS.get(path.suffix.lower())
+    found = ENDINGS.get(inner_suffix(path))
+    if found in BINARY and is_packed(path):
+        raise FlipkdError(f"{path.name}: {found} files are compressed inside; unpack it")
     if not found:
         raise FlipkdError(
-            f"{path.name}: the ending does not tell the format; set `format` to csv, tsv, jsonl or parquet"
+            f"{path.name}: the ending does not tell the format; set `format` to csv, tsv, json, jsonl, parquet or "
+            "arrow"
         )
     return found
 
@@ -81,8 +87,10 @@ def read_rows(
     """
     kind = file_format(path, format)
     _check_bytes(path, kind)
-    if kind == "parquet":
-        return read_parquet(path, columns)
+    if kind in BINARY:
+        return read_parquet(path, columns) if kind == "parquet" else read_arrow(path, columns)
+    if kind == "json":
+        return _guarded(path, _read_json(path))
     if kind == "lines":
         return _guarded(path, _read_lines(path))
     if kind in DELIMITERS:
@@ -109,15 +117,16 @@ def header(path: Path, format: str = "auto", column_names: Sequence[str] | None 
         return list(column_names)
     if column_names:
         raise FlipkdError(f"{path.name}: `column_names` is for CSV and TSV; a {kind} file names its own columns")
-    if kind == "parquet":
-        return column_names_of(path)
+    if kind in BINARY:
+        return column_names_of(path) if kind == "parquet" else arrow_names_of(path)
     if kind == "trec":
         return list(TREC_COLUMNS)
     if kind == "lines":
         return [LINE]
     names: dict[str, None] = {}
     unread: Reject | None = None
-    for row in itertools.islice(_guarded(path, _read_jsonl(path)), _JSONL_ROWS_FOR_COLUMNS):
+    rows = _read_json(path) if kind == "json" else _read_jsonl(path)
+    for row in itertools.islice(_guarded(path, rows), _JSONL_ROWS_FOR_COLUMNS):
         if isinstance(row, Row):
             names |= dict.fromkeys(row.values)
         else:
@@ -137,8 +146,9 @@ def _guarded(path: Path, rows: Iterator[Row | Reject]) -> Iterator[Row | Reject]
         for row in rows:
             number = row.number
             yield row
-    except OSError as error:
-        raise FlipkdError(f"{path}: reading failed after row {number}: {error.strerror or error}") from None
+    except (OSError, *DAMAGED) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FlipkdError(f"{path}: reading failed after row {number}: {reason}") from None
 
 
 def check_columns(path: Path, format: str, column_names: Sequence[str] | None, wanted: Sequence[str]) -> None:
@@ -189,13 +199,13 @@ def _check_column_names(path: Path, first: list[str], column_names: Sequence[str
 
 def _check_bytes(path: Path, kind: str) -> None:
     try:
-        with path.open("rb") as file:
+        with open_bytes(path) as file:
             start = file.read(_SNIFFED_BYTES)
-    except OSError as error:
-        raise FlipkdError(f"{path}: cannot be opened: {error.strerror}") from None
+    except (OSError, *DAMAGED) as error:
+        raise FlipkdError(f"{path}: cannot be opened: {getattr(error, 'strerror', None) or error}") from None
     if not start.removeprefix(b"\xef\xbb\xbf").strip():
         raise FlipkdError(f"{path.name}: the file is empty")
-    if kind == "parquet":
+    if kind in BINARY:
         return
     what = next((what for magic, what in _MAGIC.items() if start.startswith(magic)), None)
     lines = [line for line in start.split(b"\n") if line]
@@ -217,6 +227,23 @@ def _read_lines(path: Path) -> Iterator[Row | Reject]:
                 if isinstance(line, CutLine)
                 else Row(number, {LINE: line})
             )
+
+
+def _read_json(path: Path) -> Iterator[Row | Reject]:
+    """A JSON array of objects, or, under this ending too, one object a line."""
+    with open_text(path, None) as file:
+        start = next((text for line in lines(file) if (text := line.strip().lstrip(BYTE_ORDER_MARK))), "")
+    if not start.startswith("["):
+        yield from _read_jsonl(path)
+        return
+    with open_text(path, None) as file:
+        try:
+            items = json.loads(file.read().lstrip(BYTE_ORDER_MARK), object_pairs_hook=_json_object)
+        except (ValueError, RecursionError) as error:
+            raise FlipkdError(f"{path.name}: not a JSON array: {error}") from None
+    for number, item in enumerate(items, start=1):
+        row = _checked_object(number, item, lambda item=item: raw_json(item))
+        yield Row(number, dict(_flat(row.values))) if isinstance(row, Row) else row
 
 
 def _read_jsonl(path: Path) -> Iterator[Row | Reject]:
@@ -250,6 +277,20 @@ def _json_row(number: int, text: str) -> Row | Reject:
         values = json.loads(text, object_pairs_hook=_json_object)
     except (ValueError, RecursionError):
         return Reject(number, "not_json", raw_json(text))
+    return _checked_object(number, values, lambda: raw_json(text))
+
+
+def _checked_object(number: int, values: Any, raw: Callable[[], str]) -> Row | Reject:
     if not isinstance(values, dict):
-        return Reject(number, "not_json", raw_json(text))
-    return Reject(number, "repeated_key", raw_json(text)) if isinstance(values, _Repeated) else Row(number, values)
+        return Reject(number, "not_json", raw())
+    if isinstance(values, _Repeated):
+        return Reject(number, "repeated_key", raw())
+    return Row(number, values)
+
+
+def _flat(values: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """A mapping inside a mapping as `outer.inner`, as labelling tools write their texts; itself stays too."""
+    for name, value in values.items():
+        yield f"{before}{name}", value
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{name}.")

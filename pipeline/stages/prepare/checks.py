@@ -103,6 +103,23 @@ def _leak_in_words(gathered: Gathered, leak: Leak) -> str:
     return f"the {kind} {_short(shown)} stands in {' and '.join(leak.places)} ({'; '.join(places)})"
 
 
+def warn_of_ids(utterances: pl.DataFrame) -> None:
+    """Say where one id seems to be written in two ways, `7` and `7.0`, as pandas makes of whole numbers.
+
+    Args:
+        utterances: with `id`.
+    """
+    ids = utterances["id"].unique()
+    fractions = ids.filter(ids.str.contains(r"^-?\d+\.0+$"))
+    both = fractions.filter(fractions.str.replace(r"\.0+$", "").is_in(ids.implode())).sort()
+    if len(both):
+        log.warning(
+            "%d ids stand as whole numbers and with a decimal point, %r and %r for one: they count as different "
+            "ids, whose texts do not match. Write them alike",
+            len(both), both[0].partition(".")[0], both[0],
+        )  # fmt: skip
+
+
 def check_leaks(pairs: Path, entries: Mapping[str, str]) -> None:
     """Check the finished file by itself: no text and no group in two splits.
 

@@ -11,7 +11,7 @@ from pipeline.contract.section import MODEL_NAME, Positive, Section, Share, by_i
 Split = Literal["train", "dev", "test"]
 
 
-FileFormat = Literal["auto", "csv", "tsv", "jsonl", "parquet"]
+FileFormat = Literal["auto", "csv", "tsv", "json", "jsonl", "parquet", "arrow"]
 NOT_MEASURED = "texts without a label are never in dev or test, so a file of them takes no `split`"
 
 
@@ -23,7 +23,9 @@ class InputFile(Section):
         json_schema_extra=by_identity("file"),
     )
     name: str | None = Field(default=None, description="Written to `source`; the file's name by default.")
-    format: FileFormat = Field(default="auto", description="`auto` goes by the file's ending.")
+    format: FileFormat = Field(
+        default="auto", description="`auto` goes by the file's ending; `.gz` and `.zip` are unpacked."
+    )
     column_names: list[str] | None = Field(
         default=None, description="The columns in order, for a CSV or TSV without a header line."
     )

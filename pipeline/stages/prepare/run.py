@@ -46,6 +46,7 @@ from pipeline.stages.prepare.checks import (
     check_rejected,
     check_splits,
     summarise,
+    warn_of_ids,
 )
 from pipeline.stages.prepare.config import (
     PairBuilding,
@@ -107,6 +108,7 @@ def prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, folde
 
 def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, folder: Path) -> dict[str, Any]:
     gathered = gather(config, seed, folder)
+    warn_of_ids(gathered.utterances)
     given = _links(gathered, gathered.pairs, gathered.utterances)
     leaks = check_given(gathered, given)
     leaking = leaking_rows(given) if leaks and config.splitting.leaks == "drop" else None

@@ -65,7 +65,7 @@ def test_two_labels_in_every_split_or_an_error(tmp_path: Path) -> None:
     with pytest.raises(FlipkdError, match="holds no row"):
         prepared(tmp_path, {"path": write(tmp_path, [])})
     with pytest.raises(FlipkdError, match=r"no usable row is left \(rows.csv: 1 rows, .*missing_text 1"):
-        prepared(tmp_path, {"path": write(tmp_path, [["", "", ""]])}, max_rejected=1)
+        prepared(tmp_path, {"path": write(tmp_path, [["", "", "1"]])}, max_rejected=1)
 
 
 def test_ids_in_two_given_splits_need_splitting_by_text(tmp_path: Path) -> None:
@@ -79,3 +79,10 @@ def test_ids_in_two_given_splits_need_splitting_by_text(tmp_path: Path) -> None:
         prepared(tmp_path, *files)
     summary, _, _ = prepared(tmp_path, *files, splitting={"by": "text"})
     assert [split["pairs"] for split in summary["splits"].values()] == [36, 36, 36]
+
+
+def test_ids_in_two_notations_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [[f"text {n} of {number}", number] for number in ("7", "7.0", "8.0", "9", "x.0") for n in range(9)]
+    file = {"kind": "utterances", "path": write(tmp_path, rows, head="text,id")}
+    prepared(tmp_path, file, splitting={"by": "text"})
+    assert "1 ids stand as whole numbers and with a decimal point, '7' and '7.0' for one" in caplog.text
