@@ -181,9 +181,11 @@ def _kept(
 def _spread(student: Student) -> None:
     """Give every B that learns small numbers, the same in every trial."""
     draw = torch.Generator().manual_seed(0)
+    settings = student.lm.peft_config["default"]
+    spread = _SPREAD / max(settings.lora_alpha / settings.r, 1.0)
     for name, parameter in student.named_parameters():
         if "lora_B" in name and parameter.requires_grad:
-            values = torch.randn(parameter.shape, generator=draw) * _SPREAD
+            values = torch.randn(parameter.shape, generator=draw) * spread
             parameter.copy_(values.to(parameter.device, parameter.dtype))
 
 

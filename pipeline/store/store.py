@@ -62,9 +62,14 @@ class Store:
         return self.root / "text_passes"
 
     @property
+    def trials(self) -> Path:
+        """What came of trying students before anything was computed (`stages.distill.trial`)."""
+        return self.root / "trials"
+
+    @property
     def caches(self) -> tuple[Path, ...]:
         """Folders of what only saves time; a run that uses `<cache>/<name>` touches it."""
-        return self.embeddings, self.activations, self.text_passes
+        return self.embeddings, self.activations, self.text_passes, self.trials
 
     @property
     def shared(self) -> tuple[Path, ...]:

@@ -6,7 +6,6 @@ import hashlib
 import importlib.metadata
 import json
 import logging
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,12 @@ from models.student.student import load_base
 from models.student.trial import Trial, try_student
 from pipeline.stages.distill.config import DistillConfig
 from pipeline.stages.distill.job import build
-from pipeline.store.store import Store
+from pipeline.store.store import Store, make_folder
 
 log = logging.getLogger("flipkd.distill")
 # A larger model takes minutes to load: it is tried when `distill` has loaded it anyway.
 LARGEST = 2_000_000_000
+RESULT = "trial.json"
 _PACKAGES = ("torch", "transformers", "peft")
 
 
@@ -37,15 +37,24 @@ def check_trial(config: DistillConfig, store: Store, model: FoundModel, lm: Any)
     """
     if sum(parameter.numel() for parameter in lm.parameters()) > LARGEST:
         return
-    path = store.models / f".trial-{_key(config, model)}.json"
-    if path.is_file():
-        trial = Trial(**json.loads(path.read_text("utf-8")))
-    else:
+    folder = store.trials / _key(config, model)
+    trial = _kept(folder)
+    if trial is None:
         log.info("distill: trying %s on two pairs (once)", model.name)
         trial = _tried(config, store, model)
-        _write(path, trial)
+        make_folder(folder)
+        (folder / RESULT).write_text(json.dumps(asdict(trial)), "utf-8")
+    folder.touch()  # when it was used last, for whoever cleans up
     if trial.problem:
         raise FlipkdError(f"distill.model: {model.name} cannot be a student: {trial.problem}")
+
+
+def _kept(folder: Path) -> Trial | None:
+    """What an earlier trial found; None where there was none, or it was cut off as it was written."""
+    try:
+        return Trial(**json.loads((folder / RESULT).read_text("utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
 
 
 def _tried(config: DistillConfig, store: Store, model: FoundModel) -> Trial:
@@ -61,10 +70,3 @@ def _key(config: DistillConfig, model: FoundModel) -> str:
     versions = [importlib.metadata.version(name) for name in _PACKAGES]
     told = [cut_identity(model, config.first_layers), built, versions]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:20]
-
-
-def _write(path: Path, trial: Trial) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    waiting = path.with_name(f"{path.name}.{os.getpid()}")
-    waiting.write_text(json.dumps(asdict(trial)), "utf-8")
-    waiting.replace(path)

@@ -43,7 +43,7 @@ def test_it_is_tried_once_and_again_where_it_is_built_in_another_way(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check(folder)
-    (first,) = (folder / "store/models").glob(".trial-*.json")
+    (first,) = (folder / "store/trials").glob("*/trial.json")
     assert json.loads(first.read_text("utf-8")) == {"problem": None, "kept": None}
     tried: list[Any] = []
     monkeypatch.setattr(module, "try_student", lambda student: tried.append(student) or Trial())
@@ -52,6 +52,10 @@ def test_it_is_tried_once_and_again_where_it_is_built_in_another_way(
     assert tried == []
     check(folder, sites={"last_layers": 1})
     assert len(tried) == 1
+    first.write_text('{"problem": nu', "utf-8")  # killed as it was written
+    check(folder)
+    assert len(tried) == 2
+    tried.pop()
     copied = folder / "copied"
     shutil.copytree(folder / "student", copied)
     check(folder, model=str(copied))  # the same bytes elsewhere
