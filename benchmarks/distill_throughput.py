@@ -52,7 +52,7 @@ from models.runtime.precision import matrix_precision
 from models.student.student import Batch, Student, load_base, pair_batch
 from pipeline.config.config import DistillConfig
 from pipeline.stages.distill.activations import keep_activations, make_batch
-from pipeline.stages.distill.job import build
+from pipeline.stages.distill.build import build
 from pipeline.stages.distill.objective import pair_terms, weights
 from pipeline.stages.distill.pair_data import PairData
 from pipeline.stages.distill.schedule import plan_work

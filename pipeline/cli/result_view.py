@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from data.locate import shortened
 from pipeline.evaluation.headline import SCORES, example_pairs, metrics_table, read_metrics
 from pipeline.stages.registry import ALL_STAGES
 from pipeline.store.store import Store
@@ -40,7 +41,7 @@ def headline_table(export: Path) -> Table:
 
 
 def examples_table(export: Path) -> Table:
-    """Example pairs of test with their label and all four scores."""
+    """Example pairs of test with their label and all four scores; of long texts the beginning."""
     table = Table(title="five pairs of test", title_justify="left", show_lines=True)
     table.add_column("text_a", overflow="fold", ratio=1)
     table.add_column("text_b", overflow="fold", ratio=1)
@@ -49,7 +50,7 @@ def examples_table(export: Path) -> Table:
     for pair in example_pairs(export):
         label = "" if pair["label"] is None else str(pair["label"])
         # As `Text`: rich would take [words in brackets] for markup.
-        texts = (Text(visible(pair[name])) for name in ("text_a", "text_b"))
+        texts = (Text(shortened(visible(pair[name]))) for name in ("text_a", "text_b"))
         table.add_row(*texts, label, *(f"{pair[name]:.3f}" for name in SCORES))
     return table
 

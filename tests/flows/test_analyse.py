@@ -161,7 +161,7 @@ def by_hand(config: Config, name: str) -> Mapping[str, float]:
     from models.loading.convert import converted
     from models.loading.names import find_model
     from models.student.student import load_base
-    from pipeline.stages.distill.job import build
+    from pipeline.stages.distill.build import build
 
     base = converted(find_model(config.distill.model), store_of(config).models)
     student = build(*load_base(base), config.distill).eval()

@@ -22,8 +22,8 @@ from models.student.flipkd_student import QUERIES, SETTINGS, FlipkdStudent
 from models.student.student import load_base, restored
 from pipeline.contract.stage import Context
 from pipeline.stages.distill.activations import keep_activations
+from pipeline.stages.distill.build import build
 from pipeline.stages.distill.config import DistillConfig
-from pipeline.stages.distill.job import build
 from pipeline.stages.distill.pair_data import PairData, pair_data
 from pipeline.stages.distill.score import student_scores
 from pipeline.store.manifest import read_manifest

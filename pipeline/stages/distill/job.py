@@ -18,9 +18,10 @@ from models.runtime.device import own_device, peak_memory
 from models.runtime.precision import matrix_precision
 from models.student.flipkd_student import QUERIES, SETTINGS
 from models.student.frozen import Activations
-from models.student.student import Student, StudentSpec, build_student, divided, load_base
+from models.student.student import Student, divided, load_base
 from models.student.trial import try_student
 from pipeline.stages.distill.activations import keep_activations
+from pipeline.stages.distill.build import build
 from pipeline.stages.distill.config import DistillConfig
 from pipeline.stages.distill.loop import State, Training, train
 from pipeline.stages.distill.objective import answer_share, weights
@@ -162,33 +163,6 @@ def _after_texts(data: PairData, job: Job, numbers: str) -> Path | None:
     path = text_passes_path(job.text_passes, config, data, identity, job.seed, counted)
     make_folder(path.parent)
     return path
-
-
-def build(lm: Any, tokenizer: Any, config: DistillConfig) -> Student:
-    """The student that the config describes, untrained: A at random, every B at 0.
-
-    Raises:
-        FlipkdError: a module or layer that the model does not have.
-    """
-    spec = StudentSpec(
-        template=config.prompt.template,
-        answers=config.prompt.answers,
-        max_length=config.max_length,
-        rank=config.lora.rank,
-        alpha=config.lora.alpha,
-        dropout=config.lora.dropout,
-        modules=config.lora.modules,
-        adapted_last_layers=config.lora.last_layers,
-        site_modules=config.sites.modules,
-        site_last_layers=config.sites.last_layers,
-        pooling=config.sites.pooling,
-        read=config.sites.read,
-        trust_remote_code=config.trust_remote_code,
-    )
-    try:
-        return build_student(lm, tokenizer, spec)
-    except ValueError as error:
-        raise FlipkdError(f"distill: {error}") from error
 
 
 def _write(out: Path, student: Student, state: State, config: DistillConfig, dtype: str) -> None:

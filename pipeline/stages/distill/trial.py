@@ -15,8 +15,8 @@ from models.loading.convert import converted, cut_identity
 from models.loading.names import FoundModel
 from models.student.student import load_base
 from models.student.trial import Trial, try_student
+from pipeline.stages.distill.build import build
 from pipeline.stages.distill.config import DistillConfig
-from pipeline.stages.distill.job import build
 from pipeline.store.store import Store, make_folder
 
 log = logging.getLogger("flipkd.distill")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cli import result_view
 from pipeline.cli.result_view import examples_table, headline_table, readable_path, show_result
-from pipeline.evaluation.headline import read_metrics
+from pipeline.evaluation.headline import example_pairs, read_metrics
 from pipeline.store.store import Store
 from tests.terminal import cells, shown, terminal
 
@@ -30,6 +31,14 @@ def test_examples_and_their_scores_fit_80_columns(export: Path) -> None:
     text = shown(examples_table(export), 80)
     assert max(map(len, text.splitlines())) <= 80
     assert text.count("├") == 4  # five pairs
+
+
+def test_of_a_document_the_beginning_is_shown(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = example_pairs(export)[0] | {"text_b": "word " * 400}
+    monkeypatch.setattr(result_view, "example_pairs", lambda _: [pair])
+    text = shown(examples_table(export), 80)
+    assert text.count("word") == 40
+    assert "…" in text
 
 
 def test_a_run_that_ends_early_shows_what_there_is(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,8 @@ from safetensors.numpy import load_file
 
 from models.student.student import Student, load_base
 from pipeline.stages.distill.activations import keep_activations, make_batch
-from pipeline.stages.distill.job import build, train_job
+from pipeline.stages.distill.build import build
+from pipeline.stages.distill.job import train_job
 from pipeline.stages.distill.pair_data import PairData, read_pairs
 from tests.pipeline.stages.distill.jobs import job
 from tests.tiny import tiny_student

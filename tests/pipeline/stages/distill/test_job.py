@@ -13,9 +13,7 @@ from transformers import AutoTokenizer
 
 from data.errors import FlipkdError
 from data.schema import TRAINING_LOG
-from models.student.student import load_base
-from pipeline.stages.distill.config import DistillConfig
-from pipeline.stages.distill.job import build, train_job
+from pipeline.stages.distill.job import train_job
 from tests.pipeline.stages.distill.jobs import adapter, job
 
 
@@ -77,9 +75,3 @@ def test_what_a_reader_needs_stands_in_the_artifact(undisturbed: tuple[Path, dic
     assert summary["trained_parameters"] == trained
     tokenizer = AutoTokenizer.from_pretrained(folder / "out" / "tokenizer")
     assert tokenizer("the card").input_ids == AutoTokenizer.from_pretrained(base)("the card").input_ids
-
-
-def test_a_module_that_the_model_has_not_is_named(base: Path) -> None:
-    config = DistillConfig.model_validate({"model": str(base), "sites": {"modules": ["qq_proj"]}})
-    with pytest.raises(FlipkdError, match=r"^distill: no linear layer is called qq_proj"):
-        build(*load_base(base), config)

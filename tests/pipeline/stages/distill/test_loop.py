@@ -17,8 +17,9 @@ from data.errors import FlipkdError
 from models.student.flipkd_student import QUERIES
 from models.student.student import load_base
 from pipeline.stages.distill import loop
+from pipeline.stages.distill.build import build
 from pipeline.stages.distill.config import DistillConfig
-from pipeline.stages.distill.job import build, train_job
+from pipeline.stages.distill.job import train_job
 from tests.pipeline.stages.distill.jobs import adapter, job, training_log
 
 

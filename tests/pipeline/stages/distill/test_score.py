@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.student.student import load_base
-from pipeline.stages.distill.job import build
+from pipeline.stages.distill.build import build
 from pipeline.stages.distill.pair_data import read_pairs
 from pipeline.stages.distill.score import student_scores
 from tests.pipeline.stages.distill.jobs import job, probability_of_yes
