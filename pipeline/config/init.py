@@ -19,7 +19,7 @@ from pipeline.stages.teach.config import TeachConfig
 
 PRESET = "small_student"  # suits the default student
 _REMARKS = {
-    "kind": "or utterances: with `text` and `id`, an intent or FAQ entry; then pairs are built. Or retrieval",
+    "kind": "or utterances: with `text` and `id`, an intent or FAQ entry; then pairs are built",
     "path": "CSV, TSV, JSON, JSONL, Parquet or Arrow, relative to this file",
     "label": "1 or 0, empty for a pair without a label; null if there is no such column",
     "id": "texts of one id match",

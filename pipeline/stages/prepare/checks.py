@@ -17,7 +17,7 @@ from data.splits import Leak, given_leaks, torn_chains
 from pipeline.stages.prepare.catalogue import catalogue_advice
 from pipeline.stages.prepare.config import PrepareConfig
 from pipeline.stages.prepare.inputs import source_name
-from pipeline.stages.prepare.retrieval_folder import files_of
+from pipeline.stages.prepare.retrieval_folder import SetTextsFile, files_of
 from pipeline.stages.prepare.rows import Gathered
 
 log = logging.getLogger("flipkd.prepare")
@@ -231,9 +231,11 @@ def _came_from(gathered: Gathered, rejects: pl.DataFrame) -> str:
     """What was read of each file, in words."""
     read = pl.concat([part.select("file") for part in (gathered.pairs, gathered.utterances, gathered.rejects)])
     rows, lost = (dict(part.group_by("file").len().iter_rows()) for part in (read, rejects))
+    # Of a retrieval set the judgements tell enough: its texts are no rows of pairs.
     named = [
         f"{source_name(file)}: {rows.get(n, 0)} rows, {lost.get(n, 0)} rejected"
         for n, file in enumerate(files_of(gathered.config))
+        if not isinstance(file, SetTextsFile)
     ]
     more = f" and {len(named) - _MOST_FILES} files more" if len(named) > _MOST_FILES else ""
     return "; ".join(named[:_MOST_FILES]) + more

@@ -8,7 +8,7 @@ from data.errors import FlipkdError
 from data.locate import PACKAGE, package_path, user_path
 from data.readers import check_columns
 from pipeline.stages.prepare.config import PairsFile, PrepareConfig
-from pipeline.stages.prepare.retrieval_folder import InputRows, files_of, key_of
+from pipeline.stages.prepare.retrieval_folder import InputRows, JudgementsFile, files_of, key_of
 
 
 def input_path(name: str, key: str = "prepare.inputs") -> Path:
@@ -57,6 +57,10 @@ def check_inputs(config: PrepareConfig) -> None:
                 check_columns(paths[number], file.format, file.column_names, [column])
             except FlipkdError as error:
                 hint = ". A file without labels says `label: null`" if ours == "label" else ""
+                if isinstance(file, JudgementsFile):
+                    hint = (
+                        ". Judgements have the columns query-id, corpus-id and score, or are written as TREC does"
+                    )
                 raise FlipkdError(f"{key_of(file, number)}: {error}{hint}") from None
 
 

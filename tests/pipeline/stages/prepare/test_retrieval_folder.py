@@ -12,6 +12,7 @@ import pytest
 
 from data.errors import FlipkdError
 from pipeline.stages.prepare.config import PrepareConfig
+from pipeline.stages.prepare.inputs import check_inputs
 from pipeline.stages.prepare.retrieval_folder import JudgementsFile, SetTextsFile, expanded, files_of
 from tests.tiny import tiny_retrieval
 
@@ -103,3 +104,11 @@ def test_what_a_folder_lacks_is_said(tmp_path: Path) -> None:
     shutil.rmtree(folder / "qrels")
     with pytest.raises(FlipkdError, match=r"holds no judgements; expected are qrels/train\.tsv"):
         files_of(config_of(folder))
+
+
+def test_judgements_with_other_columns_are_told_those_that_they_need(tmp_path: Path) -> None:
+    folder = tiny_retrieval(tmp_path / "faq")
+    (folder / "qrels/dev.tsv").write_text("query-id\tcorpus-id\tgrade\nq1\td1\t1\n", "utf-8")
+    said = r"prepare\.inputs\.0: dev\.tsv: no column 'score'.*have the columns query-id, corpus-id and score"
+    with pytest.raises(FlipkdError, match=said):
+        check_inputs(config_of(folder))
