@@ -6,6 +6,7 @@ that it prints is JSON: what was tried, and the class and text of what was raise
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import subprocess
@@ -45,6 +46,7 @@ def tell(what: str, detail: str, action: Callable[[], object]) -> bool:
 
 def run_short_of_room(disk: Path, store: Store, config: Config, step: Step) -> None:
     """A stage with a little more room each time, until it succeeds."""
+    gc.collect()  # a model of the stage before may still hold a file that was removed: room to come
     for pages in EXPORT_PAGES if step.stage == "export" else EXTRA_PAGES:
         size = -(-shutil.disk_usage(disk).used // PAGE) * PAGE + pages * PAGE
         mount("-o", f"remount,size={size}", str(disk))
