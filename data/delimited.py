@@ -52,14 +52,14 @@ def read_delimited(path: Path, format: str, column_names: Sequence[str] | None) 
         names = list(column_names) if column_names else _header(path, records)
         number = 0
         for fields in records:
-            # Tables of Excel end in rows of commas alone: no rows, and counted apart.
-            if not isinstance(fields, Reject) and not any(fields):
+            if isinstance(fields, Reject):
+                number += 1
+                yield fields._replace(number=number)
+                continue
+            if not any(fields):  # tables of Excel end in rows of commas alone: no rows, and counted apart
                 empty += 1
                 continue
             number += 1
-            if isinstance(fields, Reject):
-                yield fields._replace(number=number)
-                continue
             joined = "".join(fields)
             if has_surrogates(joined):
                 yield Reject(number, "not_utf8", _raw(names, fields))

@@ -35,6 +35,15 @@ def package_path(name: str) -> Path:
     return path
 
 
+def named_path(name: str) -> Path:
+    """What a name stands for: a path as a user writes it, or `package:import_name/path`.
+
+    Raises:
+        FlipkdError: it cannot be a path, or the package or what it should hold is not there.
+    """
+    return package_path(name) if name.startswith(PACKAGE) else user_path(name)
+
+
 def user_path(name: str) -> Path:
     """A path as a user writes it, `~` filled in.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,16 +29,23 @@ class Unreadable:
 
 
 def column_names_of(path: Path) -> list[str]:
-    """The names of the columns.
+    """The names of the columns of a Parquet file.
 
     Raises:
         FlipkdError: it cannot be read as Parquet.
     """
-    try:
-        with pq.ParquetFile(path) as file:
-            return file.schema_arrow.names
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, error) from None
+    with _told(path, "Parquet"), pq.ParquetFile(path) as file:
+        return file.schema_arrow.names
+
+
+def arrow_names_of(path: Path) -> list[str]:
+    """The names of the columns of an Arrow file.
+
+    Raises:
+        FlipkdError: it cannot be read as Arrow.
+    """
+    with _told(path, "Arrow"), _arrow(path) as (schema, _):
+        return schema.names
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
@@ -53,53 +60,41 @@ def read_parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
     Raises:
         FlipkdError: it cannot be read as Parquet, or is damaged further on.
     """
-    number = 0
-    try:
-        with pq.ParquetFile(path) as file:
-            for group in range(file.num_row_groups):
-                rows = _rows_that_fit(file.metadata.row_group(group), columns)
-                wanted = list(columns) if columns else None
-                for batch in file.iter_batches(rows, row_groups=[group], columns=wanted):
-                    for row in _rows(batch, number):
-                        number = row.number
-                        yield row
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, error, f" after row {number}" if number else "") from None
-
-
-def arrow_names_of(path: Path) -> list[str]:
-    """The names of the columns of an Arrow file.
-
-    Raises:
-        FlipkdError: it cannot be read as Arrow.
-    """
-    try:
-        with _arrow(path) as (schema, _):
-            return schema.names
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, error, kind="Arrow") from None
+    return _rows(path, "Parquet", _parquet_batches(path, columns))
 
 
 def read_arrow(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
     """Stream the rows of an Arrow file (Feather's second version) or stream, as datasets writes it.
 
-    Args:
-        columns: read these columns and no others; None for all.
-
-    Raises:
-        FlipkdError: it cannot be read as Arrow, or is damaged further on.
+    Values, arguments and errors are those of `read_parquet`.
     """
+    return _rows(path, "Arrow", _arrow_batches(path, columns))
+
+
+def _rows(path: Path, kind: str, batches: Iterator[pa.RecordBatch]) -> Iterator[Row]:
     number = 0
-    try:
-        with _arrow(path) as (schema, batches):
-            wanted = [name for name in schema.names if columns is None or name in columns]
-            for whole in batches:
-                for start in range(0, whole.num_rows, _BATCH_ROWS):
-                    for row in _rows(whole.select(wanted).slice(start, _BATCH_ROWS), number):
-                        number = row.number
-                        yield row
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, error, f" after row {number}" if number else "", kind="Arrow") from None
+    with _told(path, kind, lambda: f" after row {number}" if number else ""):
+        for batch in batches:
+            lists = {name: _values(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+            for values in zip(*lists.values(), strict=True):
+                number += 1
+                yield Row(number, dict(zip(lists, values, strict=True)))
+
+
+def _parquet_batches(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    wanted = list(columns) if columns else None
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            rows = _rows_that_fit(file.metadata.row_group(group), columns)
+            yield from file.iter_batches(rows, row_groups=[group], columns=wanted)
+
+
+def _arrow_batches(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    with _arrow(path) as (schema, batches):
+        wanted = [name for name in schema.names if columns is None or name in columns]
+        for whole in batches:
+            chosen = whole.select(wanted)
+            yield from (chosen.slice(start, _BATCH_ROWS) for start in range(0, whole.num_rows, _BATCH_ROWS))
 
 
 @contextmanager
@@ -115,20 +110,20 @@ def _arrow(path: Path) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
             yield file.schema, (file.get_batch(n) for n in range(file.num_record_batches))
 
 
-def _rows(batch: pa.RecordBatch, before: int) -> Iterator[Row]:
-    """The rows of a batch, as Python values.
+@contextmanager
+def _told(path: Path, kind: str, where: Callable[[], str] = lambda: "") -> Iterator[None]:
+    """Errors of reading inside it become one message.
 
     Args:
-        before: how many rows stand before it.
+        where: says how far it was read.
     """
-    lists = {name: _values(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
-    for number, values in enumerate(zip(*lists.values(), strict=True), start=before + 1):
-        yield Row(number, dict(zip(lists, values, strict=True)))
-
-
-def _unreadable(path: Path, error: Exception, where: str = "", kind: str = "Parquet") -> FlipkdError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return FlipkdError(f"{path.name}: cannot be read as {kind}{where}: {reason}. Write or copy the file again")
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise FlipkdError(
+            f"{path.name}: cannot be read as {kind}{where()}: {reason}. Write or copy the file again"
+        ) from None
 
 
 def _rows_that_fit(group: pq.RowGroupMetaData, columns: Sequence[str] | None) -> int:

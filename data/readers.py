@@ -15,7 +15,7 @@ from typing import Any
 from data.compressed import DAMAGED, inner_suffix, is_packed, open_bytes
 from data.delimited import DELIMITERS, first_record, read_delimited, readable
 from data.errors import FlipkdError
-from data.lines import CutLine, lines, open_text
+from data.lines import lines, open_text, rows_by_line
 from data.parquet import arrow_names_of, column_names_of, read_arrow, read_parquet
 from data.records import Reject, Row, has_surrogates, raw_json
 from data.texts import BYTE_ORDER_MARK
@@ -80,7 +80,7 @@ def read_rows(
     Args:
         format: `auto`, `csv`, `tsv`, `jsonl`, `parquet`, `trec` (see `data.trec`), `lines` (a text each).
         column_names: the columns in order, for a CSV or TSV without a header line.
-        columns: Parquet alone: read these columns and no others.
+        columns: Parquet and Arrow alone: read these columns and no others.
 
     Raises:
         FlipkdError: the file as a whole cannot be read: empty, UTF-16, compressed, binary, not Parquet.
@@ -92,10 +92,10 @@ def read_rows(
     if kind == "json":
         return _guarded(path, _read_json(path))
     if kind == "lines":
-        return _guarded(path, _read_lines(path))
+        return _guarded(path, rows_by_line(path, lambda number, text: Row(number, {LINE: text})))
     if kind in DELIMITERS:
         return _guarded(path, read_delimited(path, kind, column_names))
-    return _guarded(path, _read_jsonl(path) if kind == "jsonl" else read_trec(path))
+    return _guarded(path, rows_by_line(path, _json_row) if kind == "jsonl" else read_trec(path))
 
 
 def header(path: Path, format: str = "auto", column_names: Sequence[str] | None = None) -> list[str]:
@@ -125,7 +125,7 @@ def header(path: Path, format: str = "auto", column_names: Sequence[str] | None 
         return [LINE]
     names: dict[str, None] = {}
     unread: Reject | None = None
-    rows = _read_json(path) if kind == "json" else _read_jsonl(path)
+    rows = _read_json(path) if kind == "json" else rows_by_line(path, _json_row)
     for row in itertools.islice(_guarded(path, rows), _JSONL_ROWS_FOR_COLUMNS):
         if isinstance(row, Row):
             names |= dict.fromkeys(row.values)
@@ -215,26 +215,12 @@ def _check_bytes(path: Path, kind: str) -> None:
         raise FlipkdError(f"{path.name}: the file is {what}, not {kind.upper()}; save it as UTF-8 {kind.upper()}")
 
 
-def _read_lines(path: Path) -> Iterator[Row | Reject]:
-    number = 0
-    with open_text(path, None) as file:
-        for line in lines(file):
-            if not line.strip():
-                continue
-            number += 1
-            yield (
-                Reject(number, "too_long", raw_json(line))
-                if isinstance(line, CutLine)
-                else Row(number, {LINE: line})
-            )
-
-
 def _read_json(path: Path) -> Iterator[Row | Reject]:
     """A JSON array of objects, or, under this ending too, one object a line."""
     with open_text(path, None) as file:
         start = next((text for line in lines(file) if (text := line.strip().lstrip(BYTE_ORDER_MARK))), "")
     if not start.startswith("["):
-        yield from _read_jsonl(path)
+        yield from rows_by_line(path, _json_row)
         return
     with open_text(path, None) as file:
         try:
@@ -244,21 +230,6 @@ def _read_json(path: Path) -> Iterator[Row | Reject]:
     for number, item in enumerate(items, start=1):
         row = _checked_object(number, item, lambda item=item: raw_json(item))
         yield Row(number, dict(_flat(row.values))) if isinstance(row, Row) else row
-
-
-def _read_jsonl(path: Path) -> Iterator[Row | Reject]:
-    number = 0
-    with open_text(path, None) as file:
-        for line in lines(file):
-            text = line.strip().lstrip(BYTE_ORDER_MARK)  # joined files have a mark inside
-            if not text:
-                continue
-            number += 1
-            yield (
-                Reject(number, "too_long", raw_json(text))
-                if isinstance(line, CutLine)
-                else _json_row(number, text)
-            )
 
 
 class _Repeated(dict[str, Any]):

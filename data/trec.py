@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from data.lines import CutLine, lines, open_text
+from data.lines import lines, open_text, rows_by_line
 from data.records import Reject, Row, has_surrogates, raw_json
 
 COLUMNS = ("query-id", "iteration", "corpus-id", "score")
@@ -13,21 +13,21 @@ COLUMNS = ("query-id", "iteration", "corpus-id", "score")
 
 def read_trec(path: Path) -> Iterator[Row | Reject]:
     """Stream the judgements as rows with `COLUMNS`; all values are texts."""
-    number = 0
-    with open_text(path, None) as file:
-        for line in lines(file):
-            fields = line.split()
-            if not fields:
-                continue
-            number += 1
-            if isinstance(line, CutLine):
-                yield Reject(number, "too_long", raw_json(line))
-            elif has_surrogates(line):
-                yield Reject(number, "not_utf8", raw_json(line.strip()))
-            elif len(fields) != len(COLUMNS):
-                yield Reject(number, "ragged_row", raw_json(line.strip()))
-            else:
-                yield Row(number, dict(zip(COLUMNS, fields, strict=True)))
+    return rows_by_line(path, _judgement)
+
+
+def _judgement(number: int, line: str) -> Row | Reject:
+    fields = line.split()
+    if has_surrogates(line):
+        return Reject(number, "not_utf8", raw_json(line))
+    if len(fields) != len(COLUMNS):
+        return Reject(number, "ragged_row", raw_json(line))
+    return Row(number, dict(zip(COLUMNS, fields, strict=True)))
+
+
+def field(name: str) -> str:
+    """An id as it stands in TREC's files, whose fields white space parts: `_` in its place."""
+    return "_".join(name.split())
 
 
 def is_trec(path: Path) -> bool:

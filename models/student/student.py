@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file
@@ -20,7 +21,7 @@ from models.loading.soundness import check_loading, check_numbers
 from models.loading.weights import SAFE
 from models.runtime.quiet import quiet
 from models.student.flipkd_student import QUERIES, PairPrompt, answer_head, pooled, pooling_weights
-from models.student.frozen import beginning_at, blocks_path
+from models.student.frozen import Activations, beginning_at, blocks_path
 from models.student.lora_linear import LeanLinear
 from models.student.sites import adapted_layers, layer_number, linear_layers, select_sites
 
@@ -193,6 +194,20 @@ class Student(nn.Module):
         """
         below = self.queries is not None and any(layer_number(site) < self.cut for site in self.sites)
         return self.cut > 0 and not below
+
+    @property
+    def kept_pooling(self) -> str:
+        """How what is kept of texts is pooled: attention begins as the mean, and only what it begins with is."""
+        return "mean" if self.pooling == "attention" else self.pooling
+
+    def from_cut(self, batch: Batch, kept: Activations, prompts: Sequence[int], texts: np.ndarray) -> Batch:
+        """A batch that begins at the cut, with what is kept below it.
+
+        Args:
+            prompts: the places of the batch's prompts in `kept`. texts: of each prompt's first text.
+        """
+        hidden = kept.prompts(prompts, batch.mask.sum(1).tolist())
+        return Batch(batch.ids, batch.mask, batch.lengths, hidden, kept.inputs(texts, kept.below(self.cut)))
 
     def adapter(self) -> dict[str, Tensor]:
         """The adapter's tensors under peft's names, and the queries' under theirs, on the CPU, copied."""

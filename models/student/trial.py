@@ -56,7 +56,6 @@ def try_student(student: Student) -> Trial:
     """
     before, training = student.adapter(), student.training
     student.eval()
-    coarse = any(parameter.dtype != torch.float32 for parameter in student.lm.parameters())
     ids = student.prompt.texts(TEXTS)
     first, second = [ids[i] for i in FIRST], [ids[i] for i in SECOND]
     device = next(student.lm.parameters()).device
@@ -64,7 +63,7 @@ def try_student(student: Student) -> Trial:
     try:
         with (
             tempfile.TemporaryDirectory(prefix="flipkd-trial-") as scratch,
-            torch.autocast(device.type, torch.bfloat16, enabled=coarse and device.type == "cuda"),
+            torch.autocast(device.type, torch.bfloat16, enabled=_is_coarse(student) and device.type == "cuda"),
         ):
             kept, why = _kept(student, ids, pairs, Path(scratch) / "kept", device)
             _spread(student)
@@ -159,17 +158,23 @@ def _kept(
     """The batch with what lies below the adapters kept, as training reads it; or why there is none."""
     if not student.may_begin_at_cut:
         return None, None
-    pooling = "mean" if student.pooling == "attention" else student.pooling
     base = student.lm.get_base_model()
     try:
         write_activations(
-            base, student.prompt, student.sites, student.blocks, student.cut, pooling, ids, FIRST, SECOND, folder
+            base,
+            student.prompt,
+            student.sites,
+            student.blocks,
+            student.cut,
+            student.kept_pooling,
+            ids,
+            FIRST,
+            SECOND,
+            folder,
         )
         kept = read_activations(base, student.sites, folder)
         texts = np.concatenate([FIRST, SECOND])
-        hidden = kept.prompts(range(len(pairs.ids)), pairs.mask.sum(1).tolist())
-        pooled = kept.inputs(texts, kept.below(student.cut))
-        batch = Batch(pairs.ids, pairs.mask, pairs.lengths, hidden, pooled).to(device)
+        batch = student.from_cut(pairs, kept, range(len(texts)), texts).to(device)
         with torch.no_grad():
             student(batch)
     except Exception as error:
@@ -189,11 +194,15 @@ def _spread(student: Student) -> None:
             parameter.copy_(values.to(parameter.device, parameter.dtype))
 
 
+def _is_coarse(student: Student) -> bool:
+    return any(parameter.dtype != torch.float32 for parameter in student.lm.parameters())
+
+
 def _differ(student: Student, ways: str, *compared: tuple[Tensor, Tensor]) -> str | None:
     """What is said where two ways give different numbers."""
-    coarse = any(parameter.dtype != torch.float32 for parameter in student.lm.parameters())
+    tolerance = COARSE_TOLERANCE if _is_coarse(student) else TOLERANCE
     for one, other in compared:
-        limit = (COARSE_TOLERANCE if coarse else TOLERANCE) * max(1.0, float(other.abs().max()))
+        limit = tolerance * max(1.0, float(other.abs().max()))
         worst = float((one.float() - other.float()).abs().max())
         if not worst <= limit:  # NaN is no agreement
             return f"its numbers {ways} differ by {worst:.2g}"

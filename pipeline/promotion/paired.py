@@ -167,14 +167,8 @@ def _test_pairs(export: Path, score: str) -> pl.DataFrame:
 
 
 def _unseen(pairs: pl.DataFrame, store: Store, new_key: str, current_key: str) -> pl.DataFrame:
-    """The pairs without those whose texts or group the student in use was trained or tuned on.
-
-    Within one run no text and no group stands in two splits, so of one and the same `prepare` all pairs stay.
-    """
-    prepared, prepared_in_use = (store.manifest("export", key).inputs["prepare"] for key in (new_key, current_key))
-    if prepared == prepared_in_use:
-        return pairs
-    texts, groups = learned(store, prepared_in_use)
+    """The pairs without those whose texts or group the student in use was trained or tuned on."""
+    texts, groups = learned(store, new_key, current_key)
     sides = entry_columns(store, new_key)
     kept = [
         (sides.get(source) == "text_a" or text_key(a) not in texts)
@@ -185,11 +179,15 @@ def _unseen(pairs: pl.DataFrame, store: Store, new_key: str, current_key: str) -
     return pairs.filter(pl.Series(kept, dtype=pl.Boolean))
 
 
-def learned(store: Store, prepared: str) -> tuple[set[str], set[str]]:
-    """Keys of the texts, and the groups (folded), of the train and dev splits of a run.
+def learned(store: Store, new_key: str, current_key: str) -> tuple[set[str], set[str]]:
+    """Keys of the texts, and the groups (folded), that the student in use was trained or tuned on.
 
-    Entries of a catalogue are none of them: they stand in every split.
+    Entries of a catalogue are none of them: they stand in every split. Within one run no text and no group stands
+    in two splits, so of one and the same `prepare` nothing in the new test was learnt.
     """
+    new, prepared = (store.manifest("export", key).inputs["prepare"] for key in (new_key, current_key))
+    if new == prepared:
+        return set(), set()
     try:
         check_files(store, "prepare", prepared, (PAIRS_FILE,))
     except FlipkdError as error:

@@ -10,10 +10,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from data.errors import FlipkdError
 from data.texts import fold, text_key
+from data.trec import field
 from pipeline.config.config import Config
 from pipeline.evaluation.retrieval import Order, graded_ndcg, intervals
 from pipeline.promotion.paired import Comparison, check_files, entry_columns, learned, load_checked
@@ -82,7 +84,7 @@ def _fields(path: Path) -> list[list[str]]:
 def _texts(path: Path) -> dict[str, str]:
     """Texts by id, as TREC's files write the ids, which have no white space."""
     rows = map(json.loads, path.read_text("utf-8").splitlines())
-    return {"_".join(row["_id"].split()): row["text"] for row in rows}
+    return {field(row["_id"]): row["text"] for row in rows}
 
 
 def _groups(store: Store, export: str) -> dict[str, str]:
@@ -100,10 +102,7 @@ def _unseen(
     store: Store, new_key: str, current_key: str, queries: dict[str, str], groups: dict[str, str]
 ) -> list[str]:
     """The ids of the queries that the student in use was not trained or tuned on."""
-    prepared, prepared_in_use = (store.manifest("export", key).inputs["prepare"] for key in (new_key, current_key))
-    if prepared == prepared_in_use:
-        return list(queries)
-    texts, known_groups = learned(store, prepared_in_use)
+    texts, known_groups = learned(store, new_key, current_key)
     return [
         query
         for query, text in queries.items()
@@ -113,8 +112,6 @@ def _unseen(
 
 def _written_order(path: Path, queries: list[str], place: dict[str, int]) -> Order:
     """The first entries of each query in a run file, (q, all entries): what it does not hold stands behind."""
-    import numpy as np
-
     ranked: dict[str, list[int]] = {query: [] for query in queries}
     for query, _, entry, *_ in _fields(path):
         if query in ranked:

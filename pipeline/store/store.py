@@ -185,7 +185,6 @@ class Store:
         try:
             yield temporary
             obey_umask(temporary)
-            obey_umask(temporary)
             flush(temporary)
             if final.exists():
                 final.rename(discarded)

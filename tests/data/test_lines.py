@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from data import lines as module
-from data.lines import CutLine, lines, open_text
+from data.lines import CutLine, lines, open_text, rows_by_line
 from data.readers import read_rows
 from data.records import Reject, Row
 
@@ -66,3 +66,14 @@ def test_a_long_line_inside_an_open_quote_costs_the_line_with_the_quote_and_itse
     assert [row.reason if isinstance(row, Reject) else row.values["b"] for row in found] == [
         "bad_quoting", "2", "too_long", "3",
     ]  # fmt: skip
+
+
+def test_rows_of_a_file_with_a_row_in_each_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_text("\ufeffone \n\n \ufefftwo\n" + "x" * 60 + "\nthree", "utf-8")
+    monkeypatch.setattr(module, "LONGEST_LINE", 50)
+    rows = list(rows_by_line(path, lambda number, text: Row(number, {"text": text})))
+    assert [row.number for row in rows] == [1, 2, 3, 4]
+    assert [row.values["text"] for row in rows if isinstance(row, Row)] == ["one", "two", "three"]
+    assert isinstance(rows[2], Reject)
+    assert rows[2].reason == "too_long"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from data.errors import FlipkdError
-from data.locate import digest, package_path, shortened, user_path
+from data.locate import digest, named_path, package_path, shortened, user_path
 
 
 def test_a_package_is_found_without_importing_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,3 +78,8 @@ def test_hidden_files_are_no_part_of_a_digest_and_names_are(tmp_path: Path) -> N
     assert digest(tmp_path) == before
     (tmp_path / "a").rename(tmp_path / "b")
     assert digest(tmp_path) != before
+
+
+def test_a_name_is_a_path_or_leads_into_a_package(tmp_path: Path) -> None:
+    assert named_path(str(tmp_path)) == tmp_path
+    assert named_path("package:data/sample/faq.csv") == package_path("package:data/sample/faq.csv")

@@ -37,8 +37,7 @@ def keep_activations(
     for array in (data.first, data.second):
         tokens.update(np.ascontiguousarray(array, dtype=np.int64).tobytes())
     prompt = student.prompt
-    # Attention begins as the mean, and only what it begins with is kept pooled.
-    pooling = "mean" if student.pooling == "attention" else student.pooling
+    pooling = student.kept_pooling
     parts = identity | {
         "sites": student.sites,
         "cut": student.cut if hidden else 0,
@@ -91,6 +90,4 @@ def make_batch(
         batch = pair_batch(student.prompt, *halves)
     if kept is None or kept.hidden is None:
         return batch
-    hidden = kept.prompts(prompts.tolist(), batch.mask.sum(1).tolist())
-    pooled = kept.inputs(texts, kept.below(student.cut))
-    return Batch(batch.ids, batch.mask, batch.lengths, hidden, pooled)
+    return student.from_cut(batch, kept, prompts.tolist(), texts)

@@ -28,6 +28,7 @@ import numpy as np
 import polars as pl
 
 from data.errors import FlipkdError
+from data.trec import field
 from models.runtime.precision import matrix_precision
 from models.student.flipkd_student import FlipkdStudent, fused
 from models.student.load import score_pairs
@@ -236,7 +237,7 @@ def write_run(path: Path, queries: list[str], entries: list[str], order: Order, 
     with path.open("w", encoding="utf-8") as file:
         for query, row in zip(queries, order, strict=True):
             for rank, entry in enumerate(row[:DEPTH], start=1):
-                file.write(f"{_field(query)} Q0 {_field(entries[entry])} {rank} {DEPTH - rank} {tag}\n")
+                file.write(f"{field(query)} Q0 {field(entries[entry])} {rank} {DEPTH - rank} {tag}\n")
 
 
 def write_judgements(path: Path, queries: list[str], entries: list[str], searched: Searched) -> None:
@@ -244,11 +245,7 @@ def write_judgements(path: Path, queries: list[str], entries: list[str], searche
     with path.open("w", encoding="utf-8") as file:
         for query, relevant, judged in zip(queries, searched.task.relevant, searched.grades, strict=True):
             grades = dict.fromkeys(relevant, 1) | judged
-            file.writelines(f"{_field(query)} 0 {_field(entries[n])} {grade}\n" for n, grade in grades.items())
-
-
-def _field(name: str) -> str:
-    return "_".join(name.split())
+            file.writelines(f"{field(query)} 0 {field(entries[n])} {grade}\n" for n, grade in grades.items())
 
 
 def _write_texts(path: Path, texts: Mapping[str, str]) -> None:

@@ -51,8 +51,8 @@ def judged_queries(files: Iterable[InputRows], folder: int) -> set[str]:
         if isinstance(file, JudgementsFile) and file.folder == folder:
             column = columns_of(file)["text_a"]
             for row in read_rows(input_path(file.path), file.format, file.column_names, [column]):
-                if isinstance(row, Row):
-                    found.add(str(_named(row, column)))
+                if isinstance(row, Row) and (query := _named(row, column)) is not None:
+                    found.add(query)
     return found
 
 

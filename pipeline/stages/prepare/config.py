@@ -12,7 +12,6 @@ Split = Literal["train", "dev", "test"]
 
 
 FileFormat = Literal["auto", "csv", "tsv", "json", "jsonl", "parquet", "arrow"]
-NOT_MEASURED = "texts without a label are never in dev or test, so a file of them takes no `split`"
 
 
 class InputFile(Section):
@@ -75,7 +74,7 @@ class RawTextsFile(InputFile):
     @model_validator(mode="after")
     def _is_not_measured(self) -> RawTextsFile:
         if self.split or self.split_column:
-            raise ValueError(NOT_MEASURED)
+            raise ValueError("texts without a label are never in dev or test, so a file of them takes no `split`")
         return self
 
 

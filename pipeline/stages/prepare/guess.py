@@ -11,7 +11,7 @@ from typing import Any
 from data.collect import Unusable, label_of, split_of
 from data.delimited import DELIMITERS, first_record
 from data.errors import FlipkdError
-from data.locate import PACKAGE, package_path, user_path
+from data.locate import named_path
 from data.readers import file_format, header, listed, read_rows
 from data.records import Row
 from data.texts import BYTE_ORDER_MARK
@@ -47,8 +47,7 @@ def guess_input(name: str) -> dict[str, Any]:
     Raises:
         FlipkdError: the file cannot be read, or its columns do not tell what they are; says what to write by hand.
     """
-    folder = package_path(name) if name.startswith(PACKAGE) else user_path(name)
-    if is_retrieval_folder(folder):
+    if is_retrieval_folder(named_path(name)):
         return {"kind": "retrieval", "path": name}
     path = input_path(name, "--input")
     format = file_format(path)

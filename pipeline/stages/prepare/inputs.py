@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from data.errors import FlipkdError
-from data.locate import PACKAGE, package_path, user_path
+from data.locate import named_path
 from data.readers import check_columns
 from pipeline.stages.prepare.config import PairsFile, PrepareConfig
 from pipeline.stages.prepare.retrieval_folder import InputRows, JudgementsFile, files_of, key_of
@@ -21,7 +21,7 @@ def input_path(name: str, key: str = "prepare.inputs") -> Path:
         FlipkdError: it is not there, or is a folder.
     """
     try:
-        path = package_path(name) if name.startswith(PACKAGE) else user_path(name)
+        path = named_path(name)
     except FlipkdError as error:
         raise FlipkdError(f"{key}: {error}") from None
     if path.is_dir():

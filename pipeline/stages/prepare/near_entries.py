@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import polars as pl
 
+from data.arrays import greatest
 from data.splits import link_of
 from data.texts import pair_id_of_keys, stable_seed, text_key
 from pipeline.stages.prepare.collection import Collection
@@ -123,7 +124,8 @@ def _near(
             cosines = vectors @ vector
             best = cosines[[place[entry] for entry in right[query]]].max()
             cosines[cosines > best - settings.margin * abs(best)] = -np.inf
-            near = _first(cosines, settings.nearest + len(taken))
+            depth = min(settings.nearest + len(taken), len(ids))
+            near = [n for n in greatest(cosines[None], depth)[0].tolist() if np.isfinite(cosines[n])]
             near = [entry for entry in near if keys[entry] not in taken][: settings.nearest]
             rng = np.random.default_rng(stable_seed(seed, "near", query))
             chosen = _drawn(near, keys, taken, wanted[query], building.random_share, rng)
@@ -146,13 +148,6 @@ def _wanted(judged: pl.DataFrame, per_positive: float) -> dict[str, int]:
         query: round(per_positive * positive) - negative for query, positive, negative in counts.iter_rows()
     }
     return {query: count for query, count in lacking.items() if count > 0}
-
-
-def _first(cosines: np.ndarray, most: int) -> list[int]:
-    """The numbers of the greatest of them, best first, without what is -inf."""
-    found = np.argpartition(-cosines, min(most, len(cosines)) - 1)[:most]
-    found = found[np.lexsort((found, -cosines[found]))]
-    return found[np.isfinite(cosines[found])].tolist()
 
 
 def _drawn(

@@ -21,6 +21,8 @@ def choose_raw_texts(
         pairs, utterances: those that are taken, with `split`, `key_a`, `key_b`. Entries of a catalogue stand in
             every split, so they are known to train and not held out.
     """
+    if gathered.raw.is_empty():
+        return gathered.raw, pl.DataFrame(schema=REFUSED)
     links = pl.Series([link_of(key) for key in gathered.raw["key"]], dtype=pl.UInt64)
     own = without_entries(pairs, gathered.config)
     sides = [part.filter(pl.col("split") != "train")[key] for part in (own, utterances) for key in _KEYS]

@@ -13,7 +13,7 @@ from typing import Literal
 
 from data.collect import SPLITS
 from data.errors import FlipkdError
-from data.locate import PACKAGE, package_path, user_path
+from data.locate import named_path
 from data.readers import ENDINGS, LINE, header, listed
 from data.trec import is_trec
 from pipeline.stages.prepare.config import (
@@ -114,7 +114,7 @@ def is_retrieval_folder(path: Path) -> bool:
 def _files_in(entry: RetrievalFolder, place: int) -> Iterator[InputRows]:
     key = f"prepare.inputs.{place}"
     try:
-        path = package_path(entry.path) if entry.path.startswith(PACKAGE) else user_path(entry.path)
+        path = named_path(entry.path)
     except FlipkdError as error:
         raise FlipkdError(f"{key}: {error}") from None
     if not path.is_dir():

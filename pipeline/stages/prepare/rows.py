@@ -54,8 +54,7 @@ REFUSED = {"file": pl.Int32(), "source_row": pl.Int64(), "reason": pl.String()}
 _WAITING = pa.schema(
     [PAIRS.field(name) for name in ("source_row", "pair_id", "text_a", "text_b", "label", "group")]
 )
-WAITING_REJECTS = pa.schema([REJECTS.field(name) for name in ("source_row", "reason", "raw")])
-_BATCH_ROWS = 4096
+_WAITING_REJECTS = pa.schema([REJECTS.field(name) for name in ("source_row", "reason", "raw")])
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ def gather(config: PrepareConfig, seed: int, folder: Path) -> Gathered:
         taken = 0
         with (
             writer(folder / f"pairs-{place}.parquet", _WAITING) as texts,
-            writer(folder / f"rejects-{place}.parquet", WAITING_REJECTS) as raw,
+            writer(folder / f"rejects-{place}.parquet", _WAITING_REJECTS) as raw,
         ):
             for frame, bad in _chunks(files, place, config, collections):
                 taken += frame.height
@@ -154,7 +153,7 @@ def gather(config: PrepareConfig, seed: int, folder: Path) -> Gathered:
                 elif isinstance(file, RawTextsFile):
                     raw_texts.append(frame.select(pl.lit(place, pl.Int32).alias("file"), *RAW_COLUMNS))
                 refused.append(_refused(bad, place))
-                raw.write_table(rejects_table(bad, WAITING_REJECTS))
+                raw.write_table(rejects_table(bad))
         (pairs if isinstance(file, PairsFile) else utterances).extend(found)
         rejects.extend(refused)
         lost = sum(frame.height for frame in refused)
@@ -225,6 +224,8 @@ def _refused(rejects: Sequence[Reject], place: int) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=REFUSED, orient="row")
 
 
-def rejects_table(rejects: Sequence[Reject], schema: pa.Schema) -> pa.Table:
+def rejects_table(rejects: Sequence[Reject]) -> pa.Table:
+    """Rejects as they wait, without their file."""
     columns = zip(*rejects, strict=True) if rejects else ([], [], [])
-    return pa.table([pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)], schema)
+    typed = [pa.array(values, field.type) for values, field in zip(columns, _WAITING_REJECTS, strict=True)]
+    return pa.table(typed, _WAITING_REJECTS)

@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 
 from data.collect import SPLITS
 from data.errors import FlipkdError
-from data.readers import file_format, read_rows
+from data.readers import BINARY, file_format, read_rows
 from data.records import Reject, raw_json
 from data.schema import CATALOGUE, GRADE, PAIRS, RAW_TEXTS, REJECTS, write_table, write_tables
 from pipeline.stages.prepare.config import PairsFile
 from pipeline.stages.prepare.inputs import input_path, source_name
 from pipeline.stages.prepare.retrieval_folder import InputRows, SetTextsFile, files_of
-from pipeline.stages.prepare.rows import WAITING_REJECTS, Gathered, rejects_table
+from pipeline.stages.prepare.rows import Gathered, rejects_table
 
 _BATCH_ROWS = 4096
 
@@ -28,8 +28,8 @@ _BATCH_ROWS = 4096
 def raw_rejects(gathered: Gathered, refused: pl.DataFrame, place: int) -> Iterator[Reject]:
     """A file's rejects in the order of its rows, each with all columns of its row.
 
-    For those found late the file is read once more; of a Parquet file for all, since only the columns that the
-    config names are read the first time.
+    For those found late the file is read once more; of a Parquet or Arrow file for all, since only the columns
+    that the config names are read the first time.
 
     Args:
         refused: `REFUSED`: rows found later (duplicates, contradictions).
@@ -37,7 +37,7 @@ def raw_rejects(gathered: Gathered, refused: pl.DataFrame, place: int) -> Iterat
     file = files_of(gathered.config)[place]
     late = refused.filter(pl.col("file") == place).sort("source_row").select("source_row", "reason").iter_rows()
     early = _waiting(gathered.folder / f"rejects-{place}.parquet")
-    if file_format(input_path(file.path), file.format) == "parquet":
+    if file_format(input_path(file.path), file.format) in BINARY:
         yield from _again(file, heapq.merge(((one.number, one.reason) for one in early), late))
     else:
         yield from heapq.merge(early, _again(file, late))
@@ -77,9 +77,9 @@ def write_rejects(gathered: Gathered, refused: pl.DataFrame, path: Path) -> None
                 rows.append(reject)
                 characters += len(reject.raw)
                 if len(rows) >= _BATCH_ROWS or characters > 2**24:
-                    yield _with(rejects_table(rows, WAITING_REJECTS), REJECTS, source=source)
+                    yield _with(rejects_table(rows), REJECTS, source=source)
                     rows, characters = [], 0
-            yield _with(rejects_table(rows, WAITING_REJECTS), REJECTS, source=source)
+            yield _with(rejects_table(rows), REJECTS, source=source)
 
     write_tables(tables(), path, REJECTS)
 

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from data.arrays import greatest
 from data.schema import CANDIDATES, write_tables
 from pipeline.stages.score.artifact import entries_of, queries_and_entries
 from pipeline.stages.score.shards import blocks
@@ -57,7 +58,7 @@ def write_candidates(
             for block in blocks(queries.height, size):
                 asked = queries[block].with_row_index("row")
                 cosines = np.asarray(vectors[asked["query_id"].to_numpy()]) @ catalogue.T
-                found = first_entries(cosines, count)
+                found = _first(cosines, count)
                 of_block = matches.join(asked.select("query_id", "row"), on="query_id")
                 later = _ranks(cosines, of_block.select("row", "place")).filter(pl.col("rank") > count)
                 beyond += later.height
@@ -85,12 +86,10 @@ def write_candidates(
     }
 
 
-def first_entries(cosines: np.ndarray, count: int) -> pl.DataFrame:
+def _first(cosines: np.ndarray, count: int) -> pl.DataFrame:
     """The first entries of each row: `row`, `place`, `rank` from 1, `teacher_score`; equals by their place."""
-    nearest = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
+    nearest = greatest(cosines, count)
     values = np.take_along_axis(cosines, nearest, axis=1)
-    order = np.lexsort((nearest, -values), axis=1)
-    nearest, values = np.take_along_axis(nearest, order, axis=1), np.take_along_axis(values, order, axis=1)
     rows = np.repeat(np.arange(len(cosines)), count)
     return _ranked(rows, nearest.ravel(), np.tile(np.arange(1, count + 1), len(cosines)), values.ravel())
 

@@ -18,6 +18,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data.arrays import greatest
 from data.schema import PAIRS, ROW_GROUP_ROWS, write_tables
 from data.texts import pair_id_of_keys, stable_number, text_key
 from pipeline.stages.score import candidates
@@ -103,8 +104,7 @@ def _mined(
     with progress("mining pairs", len(asked), "texts") as advance:
         for block in blocks(len(asked), max(1, candidates.BLOCK_NUMBERS // len(beside))):
             cosines = np.asarray(vectors[[place[text] for text in asked[block]]]) @ others.T
-            nearest = candidates.first_entries(cosines, depth)["place"].to_numpy().reshape(-1, depth)
-            for text, row in zip(asked[block], nearest.tolist(), strict=True):
+            for text, row in zip(asked[block], greatest(cosines, depth).tolist(), strict=True):
                 pairs = [(pair_id_of_keys(keys[text], keys[beside[n]]), beside[n]) for n in row]
                 fresh = [
                     (pair_id, other)

@@ -90,10 +90,10 @@ def run(config: ScoreConfig, inputs: Mapping[str, Path], out: Path, context: Con
         raise FlipkdError(f"score: {pairs} holds no pairs")
     embedded = embed_texts(config, inputs["teach"], texts, context)
     vectors, metadata = embedded.vectors, {"teacher": embedded.teacher}
+    sides = catalogue_columns(inputs["prepare"])
     mined = None
     if config.mine is not None:
         given, pairs = pairs, context.work / "pairs.parquet"
-        sides = catalogue_columns(inputs["prepare"])
         mined = add_mined(given, pairs, texts, vectors, more, sides, config.mine)
     blended = None
     if config.cross_encoder is not None:
@@ -104,7 +104,6 @@ def run(config: ScoreConfig, inputs: Mapping[str, Path], out: Path, context: Con
         write_more_texts(out / MORE_TEXTS, texts, more)
     write_scores(out / "scores.parquet", pairs, texts, vectors, metadata, blended)
     check_files(pairs, out / "scores.parquet", out / "embeddings.parquet")
-    sides = catalogue_columns(inputs["prepare"])
     candidates = None
     if sides and config.candidates:
         candidates = write_candidates(out, sides, entries, vectors, config.candidates)
@@ -150,8 +149,8 @@ def _blended(
 def distinct_texts(pairs: Path, more: Sequence[str] = ()) -> list[str]:
     """The texts of all pairs, and more texts behind them, each once, in order of first appearance."""
     both = pl.concat_list("text_a", "text_b").explode().unique(maintain_order=True)
-    of_pairs = pl.scan_parquet(pairs).select(text=both).collect()["text"]
-    return list(dict.fromkeys([*of_pairs, *more]))
+    of_pairs = pl.scan_parquet(pairs).select(text=both).collect()["text"].to_list()
+    return list(dict.fromkeys([*of_pairs, *more])) if more else of_pairs
 
 
 def write_more_texts(path: Path, texts: list[str], more: Sequence[str]) -> None:

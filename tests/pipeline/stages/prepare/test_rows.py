@@ -1,46 +1,29 @@
-"""What waits between reading and writing, and what is written of the rows that are not taken."""
+"""What is known of the rows of all files between reading and writing, and how one is found again for a message."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import numpy as np
-import polars as pl
-import pytest
-
-from pipeline.stages.prepare.config import PrepareConfig
-from pipeline.stages.prepare.run import prepare
-
-ROWS = [
-    *(
-        {"text_a": f"first {n}", "text_b": f"second {n}", "label": str(n % 2), "ticket": f"T{n}"}
-        for n in range(60)
-    ),
-    {"text_a": "second 3", "text_b": "First 3", "label": "1", "ticket": "a duplicate"},
-    {"text_a": "first 4", "text_b": "second 4", "label": "1", "ticket": "another label"},
-    {"text_a": "", "text_b": "tea", "label": "1", "ticket": "no text"},
-    {"text_a": "milk", "text_b": "tea", "label": "maybe", "ticket": "no label"},
-    {"text_a": "tea", "text_b": "Tea", "label": "1", "ticket": "one text"},
-    {"text_a": "tea" * 900, "text_b": "milk", "label": "1", "ticket": "too long"},
-]
+from pipeline.stages.prepare.rows import KNOWN, gather
+from tests.pipeline.stages.prepare.test_run import config_of, good, write
 
 
-@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
-def test_every_reject_keeps_every_column_of_its_row(tmp_path: Path, ending: str) -> None:
-    """Also those that the config does not name, whatever the reason and the format."""
-    path = tmp_path / f"rows.{ending}"
-    frame = pl.DataFrame(ROWS)
-    {"csv": frame.write_csv, "jsonl": frame.write_ndjson, "parquet": frame.write_parquet}[ending](path)
-    config = PrepareConfig.model_validate(
-        {"inputs": [{"kind": "pairs", "path": str(path)}], "max_rejected": 0.5, "contradictions": "majority"}
-    )
-    (tmp_path / "out").mkdir()
-    prepare(config, tmp_path / "out", 13, lambda texts: np.ones((len(texts), 1)), tmp_path / "scratch")
-    rejects = pl.read_parquet(tmp_path / "out" / "rejects.parquet")
-    assert rejects["source_row"].to_list() == sorted(rejects["source_row"])
-    assert set(rejects["reason"]) == {
-        "duplicate", "contradictory_label", "missing_text", "bad_label", "same_text", "too_long",
-    }  # fmt: skip
-    for number, raw in rejects.select("source_row", "raw").iter_rows():
-        assert json.loads(raw) == ROWS[number - 1]
+def test_rows_of_every_kind_are_counted_and_found_again(tmp_path: Path) -> None:
+    pairs = {"path": write(tmp_path, [*good(3), ["", "tea", 1]]), "group": "text_a"}
+    questions = write(tmp_path, [["one", "x"], ["two", "y"]], "questions.csv", "text,id")
+    (tmp_path / "log.txt").write_text("how\nwhy\n", "utf-8")
+    files = [
+        pairs,
+        {"kind": "utterances", "path": questions},
+        {"kind": "texts", "path": str(tmp_path / "log.txt")},
+    ]
+    (tmp_path / "waiting").mkdir()
+    gathered = gather(config_of(*files), 1, tmp_path / "waiting")
+    assert dict(gathered.pairs.schema) == KNOWN
+    heights = [part.height for part in (gathered.pairs, gathered.utterances, gathered.raw, gathered.rejects)]
+    assert heights == [3, 2, 2, 1]
+    assert gathered.rows_read == 8
+    assert gathered.rejects.row(0) == (0, 4, "missing_text")
+    assert gathered.look_up(1, "key_b") == ("second text 1", "rows.csv row 2, column 'text_b'")
+    assert gathered.look_up(3, "group") == ("x", "questions.csv row 1, column 'id'")
+    assert gathered.look_up(4, "key_a") == ("two", "questions.csv row 2, column 'text'")
