@@ -122,8 +122,11 @@ class Served:
         return {one["key"]: one["data"] for one in found}
 
     def stages(self, run: str) -> dict[str, str]:
-        """Of a flow run, from its own account: stage to `Cached` or `Completed`."""
-        lines = str(self.artifacts(run)["flipkd-run"]).splitlines()
+        """Of a flow run, from its own account: stage to `Cached` or `Completed`.
+
+        The account is a hook's, which Prefect calls once the run's last state is set: it may come a moment later.
+        """
+        lines = str(until(lambda: self.artifacts(run).get("flipkd-run"), PATIENCE, "the account")).splitlines()
         cells = [[cell.strip() for cell in line.split("|")] for line in lines if line.startswith("| ")]
         return {row[1]: row[2] for row in cells if row[1] in STAGES}
 
