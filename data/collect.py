@@ -53,8 +53,8 @@ def collect_pairs(
     """
 
     def check(number: int, values: Mapping[str, Any]) -> tuple[Any, ...]:
-        text_a, key_a = _text(values.get(columns["text_a"]), max_characters)
-        text_b, key_b = _text(values.get(columns["text_b"]), max_characters)
+        text_a, key_a = checked_text(values.get(columns["text_a"]), max_characters)
+        text_b, key_b = checked_text(values.get(columns["text_b"]), max_characters)
         label = label_of(values.get(columns["label"])) if "label" in columns else None
         own_split = split_of(values.get(columns["split"])) if "split" in columns else split
         group = name_of(values.get(columns["group"])) if "group" in columns else None
@@ -75,7 +75,7 @@ def collect_utterances(
     """
 
     def check(number: int, values: Mapping[str, Any]) -> tuple[Any, ...]:
-        text, key = _text(values.get(columns["text"]), max_characters)
+        text, key = checked_text(values.get(columns["text"]), max_characters)
         identity = name_of(values.get(columns["id"]))
         if identity is None:
             raise Unusable("missing_id")
@@ -95,7 +95,7 @@ def collect_raw_texts(
     """
 
     def check(number: int, values: Mapping[str, Any]) -> tuple[Any, ...]:
-        text, key = _text(values.get(columns["text"]), max_characters)
+        text, key = checked_text(values.get(columns["text"]), max_characters)
         return number, key, text
 
     return _collect(rows, check, RAW_COLUMNS)
@@ -134,7 +134,7 @@ def collect_texts(
         if isinstance(title, str) and (_is_missing(text) or isinstance(text, str)):
             title, body = clean(title), "" if _is_missing(text) else clean(str(text))
             text = body if body.startswith(title) else f"{title} {body}"
-        known[identity], _ = _text(text, max_characters)
+        known[identity], _ = checked_text(text, max_characters)
         return number, identity, known[identity]
 
     return _collect(rows, check, TEXT_COLUMNS)
@@ -173,7 +173,12 @@ def _is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, float | Decimal) and math.isnan(value))
 
 
-def _text(value: Any, max_characters: int) -> tuple[str, str]:
+def checked_text(value: Any, max_characters: int) -> tuple[str, str]:
+    """A text as it is kept, and its `data.texts.text_key`.
+
+    Raises:
+        Unusable: it is none, or too long.
+    """
     if _is_missing(value):
         raise Unusable("missing_text")
     if not isinstance(value, str):

@@ -15,6 +15,7 @@ from pipeline.config.config import Config
 from pipeline.config.schema_words import config_schema, describe
 from pipeline.contract.section import Section
 from pipeline.stages.prepare.config import (
+    CatalogueFile,
     InputEntry,
     InputFile,
     PrepareConfig,
@@ -35,6 +36,7 @@ EXAMPLE: Mapping[str, Any] = {
 # Inputs of other kinds, which are shown commented out.
 EXAMPLES: Mapping[type[BaseModel], str] = {
     UtterancesFile: "utterances.csv", RawTextsFile: "query_log.txt", RetrievalFolder: "a_retrieval_set",
+    CatalogueFile: "entries.csv",
 }  # fmt: skip
 
 

@@ -16,8 +16,9 @@ from data.collect import SPLITS
 from data.splits import SPLIT, linked
 from data.texts import stable_number
 from pipeline.stages.prepare.config import PairsFile, PrepareConfig
+from pipeline.stages.prepare.expand import files_of, key_of
+from pipeline.stages.prepare.input_rows import InputRows, JudgementsFile, PointersFile
 from pipeline.stages.prepare.inputs import columns_of, source_name
-from pipeline.stages.prepare.retrieval_folder import InputRows, JudgementsFile, files_of
 
 KEYS = {"text_a": "key_a", "text_b": "key_b"}
 # A side looks like a catalogue if each of its texts stands in so many rows, and the other side has so many times
@@ -110,7 +111,8 @@ def count_catalogues(config: PrepareConfig, pairs: pl.DataFrame) -> dict[str, An
         key, other = KEYS[side], KEYS["text_a" if side == "text_b" else "text_b"]
         rows = pairs.filter(pl.col("file") == place)
         own = _set_of(files[place])
-        together = [n for n, other in enumerate(files) if own and _set_of(other) == own] or [place]
+        together = [n for n, one in enumerate(files) if _collection_of(one) == _collection_of(files[place])]
+        together = [place] if _collection_of(files[place]) is None else together
         trained = pairs.filter(pl.col("file").is_in(together), pl.col("split") == "train")[key].unique()
         by_split = {split: rows.filter(pl.col("split") == split)[key].unique() for split in SPLITS}
         found[source_name(files[place])] = {
@@ -124,6 +126,11 @@ def count_catalogues(config: PrepareConfig, pairs: pl.DataFrame) -> dict[str, An
             },
         }
     return found
+
+
+def _collection_of(file: InputRows) -> int | None:
+    """Of a file that names entries by their ids: whose they are, by the place in `prepare.inputs`."""
+    return file.folder if isinstance(file, JudgementsFile | PointersFile) else None
 
 
 def _set_of(file: InputRows) -> str | None:
@@ -158,6 +165,6 @@ def _advice(config: PrepareConfig, pairs: pl.DataFrame) -> Iterator[str]:
         yield (
             f"{source_name(file)}: the column {columns[few]!r} looks like a catalogue: {texts[few]} texts, each "
             f"in {rows.height / texts[few]:.0f} rows on average, beside {texts[many]} texts of {columns[many]!r}. "
-            f"If its texts may stand in every split, add this line to prepare.inputs.{place}:\n"
+            f"If its texts may stand in every split, add this line to {key_of(file)}:\n"
             f"    catalogue: {few}"
         )

@@ -16,8 +16,9 @@ from data.records import Reject
 from data.splits import Leak, given_leaks, torn_chains
 from pipeline.stages.prepare.catalogue import catalogue_advice
 from pipeline.stages.prepare.config import PrepareConfig
+from pipeline.stages.prepare.expand import files_of
+from pipeline.stages.prepare.input_rows import SetTextsFile
 from pipeline.stages.prepare.inputs import source_name
-from pipeline.stages.prepare.retrieval_folder import SetTextsFile, files_of
 from pipeline.stages.prepare.rows import Gathered
 
 log = logging.getLogger("flipkd.prepare")
@@ -48,7 +49,7 @@ _REMEDIES = {
     "repeated_key": "a key stands twice in the JSON object",
     "repeated_id": "the id stood there before, with another text or the same",
     "unknown_query": "a judgement of a query that is not among the queries, or was rejected there",
-    "unknown_entry": "a judgement of a document that is not in the corpus, or was rejected there",
+    "unknown_entry": "an entry or document that is not in the catalogue, or was rejected there",
     "bad_grade": "a grade that is no whole number",
     NOT_JUDGED: "a query without a judgement",
     MEASURED_TEXT: "a text without a label that stands in dev or test, where it must not be learnt from",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from pipeline.contract.section import MODEL_NAME, Positive, Section, Share, by_identity, in_key_if_set
 
@@ -31,6 +31,43 @@ class InputFile(Section):
     split: Split | None = Field(default=None, description="Puts the whole file into one split.")
     split_column: str | None = Field(default=None, description="A column that holds train, dev or test.")
 
+    # Where the config names it, for messages: a file may come out of a folder, or stand in another order.
+    _place: int | None = PrivateAttr(default=None)
+
+    @property
+    def place(self) -> int:
+        """Its place in `prepare.inputs`."""
+        if self._place is None:
+            raise RuntimeError(f"{self.path}: its place in the config is not known")
+        return self._place
+
+    @property
+    def is_placed(self) -> bool:
+        return self._place is not None
+
+    def placed(self, place: int) -> Self:
+        """A copy that knows its place in `prepare.inputs`."""
+        copy = self.model_copy()
+        copy._place = place
+        return copy
+
+
+# Of questions that name the entry which answers them: non-matches are drawn from so many entries near them.
+CONFUSED = 5
+
+
+class HardNegatives(Section):
+    """Which entries that nobody judged are hard negatives of a query."""
+
+    nearest: Positive = Field(
+        default=30, description="Hard negatives are drawn from so many of the entries nearest to a query."
+    )
+    margin: Share | None = Field(
+        default=0.05,
+        description="An entry that nobody judged is a hard negative only if its cosine to the query is below the "
+        "best matching entry's by this share of it: what is nearer may well match. null takes it however near.",
+    )
+
 
 class PairsFile(InputFile):
     """A file of pairs, labelled or not."""
@@ -51,6 +88,23 @@ class PairsFile(InputFile):
         "in every split; held out are the queries, which are the other side's texts.",
         json_schema_extra=in_key_if_set(),
     )
+    matches_only: bool = Field(
+        default=False,
+        description="Every row is a match: a question and the entry of the `catalogue` that answers it. There is "
+        "no label; non-matches are the entries that an encoder confuses, by `prepare.pairs`.",
+        json_schema_extra=in_key_if_set(),
+    )
+
+    @model_validator(mode="after")
+    def _has_entries_for_non_matches(self) -> Self:
+        if self.matches_only and self.catalogue is None:
+            raise ValueError(
+                "matches_only: non-matches are drawn from a catalogue's entries; say which side they are, "
+                "`catalogue: text_a` or `catalogue: text_b`"
+            )
+        if self.matches_only and self.label is not None and "label" in self.model_fields_set:
+            raise ValueError("matches_only: every row is a match, so there is no column `label`")
+        return self
 
 
 class UtterancesFile(InputFile):
@@ -78,7 +132,7 @@ class RawTextsFile(InputFile):
         return self
 
 
-class RetrievalFolder(Section):
+class RetrievalFolder(HardNegatives):
     """A retrieval set as a folder in BEIR's layout: documents, queries, and judgements of which answers which.
 
     The documents are a catalogue (`corpus.jsonl`: `_id`, `title`, `text`), beside `queries.jsonl` (`_id`, `text`)
@@ -98,17 +152,38 @@ class RetrievalFolder(Section):
     relevant_from: int = Field(
         default=1, description="Judgements of this grade or above are matches; below it, judged non-matches."
     )
+
+
+class CatalogueFile(HardNegatives, InputFile):
+    """A file of entries (FAQ titles, products, documents) by id, to which the questions of other files point.
+
+    Utterances beside it are questions that the entry of their `id` answers; the catalogue's side of a file of
+    pairs (`catalogue: text_b`) holds ids too. Non-matches are the entries that an encoder confuses, by
+    `prepare.pairs`. All entries are ranked for each question of dev and test.
+    """
+
+    kind: Literal["catalogue"] = "catalogue"
+    # An id names the one entry that answers, so what is near it and not named does not match.
     nearest: Positive = Field(
-        default=30, description="Hard negatives are drawn from so many of the entries nearest to a query."
+        default=CONFUSED, description="Hard negatives are drawn from so many of the entries nearest to a question."
     )
-    margin: Share = Field(
-        default=0.05,
-        description="An entry that nobody judged is a hard negative only if its cosine to the query is below the "
-        "best matching entry's by this share of it: what is nearer may well match.",
+    margin: Share | None = Field(
+        default=None,
+        description="Where several entries may answer a question: one that is not named is a hard negative only "
+        "if its cosine to the question is below the named one's by this share of it.",
     )
+    id: str = Field(default="id", description="Column of the entry's id.")
+    title: str = Field(default="title", description="Column of the entry's text.")
+    answer: str | None = Field(default=None, description="Column of a longer text, set behind the title.")
+
+    @model_validator(mode="after")
+    def _stands_in_every_split(self) -> CatalogueFile:
+        if self.split or self.split_column:
+            raise ValueError("entries may stand in every split, so a catalogue takes no `split`; the questions do")
+        return self
 
 
-InputEntry = PairsFile | UtterancesFile | RawTextsFile | RetrievalFolder
+InputEntry = PairsFile | UtterancesFile | RawTextsFile | RetrievalFolder | CatalogueFile
 
 
 class Splitting(Section):
@@ -196,10 +271,31 @@ class PrepareConfig(Section):
     )
 
     @model_validator(mode="after")
+    def _has_one_catalogue_and_questions(self) -> PrepareConfig:
+        catalogues = sum(isinstance(file, CatalogueFile) for file in self.inputs)
+        if catalogues > 1:
+            raise ValueError("two inputs are `kind: catalogue`: ids point to one; put all entries into one file")
+        points = any(
+            isinstance(file, UtterancesFile) or (isinstance(file, PairsFile) and file.catalogue)
+            for file in self.inputs
+        )
+        if catalogues and not points:
+            raise ValueError(
+                "no input points to the catalogue: add a file of questions with the id of the entry that answers "
+                "each (`kind: utterances`), or of pairs whose side `catalogue` holds ids"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _has_entries_to_hold_out(self) -> PrepareConfig:
         if self.splitting.entries == "held_out" and not has_catalogue(self):
             raise ValueError("splitting.entries: held_out needs an input of pairs that names its `catalogue`")
         return self
+
+
+def names_catalogue(section: PrepareConfig) -> bool:
+    """Whether a file of entries is among the inputs."""
+    return any(isinstance(file, CatalogueFile) for file in section.inputs)
 
 
 def has_raw_texts(section: PrepareConfig) -> bool:
@@ -207,18 +303,24 @@ def has_raw_texts(section: PrepareConfig) -> bool:
 
 
 def has_utterances(section: PrepareConfig) -> bool:
-    return any(isinstance(file, UtterancesFile) for file in section.inputs)
+    """Whether there are utterances of which pairs are built; beside a catalogue's file they are its questions."""
+    return not names_catalogue(section) and any(isinstance(file, UtterancesFile) for file in section.inputs)
 
 
 def has_catalogue(section: PrepareConfig) -> bool:
     return any(
-        isinstance(file, RetrievalFolder) or (isinstance(file, PairsFile) and file.catalogue is not None)
+        isinstance(file, RetrievalFolder | CatalogueFile)
+        or (isinstance(file, PairsFile) and file.catalogue is not None)
         for file in section.inputs
     )
 
 
 def builds_pairs(section: PrepareConfig) -> bool:
-    return any(isinstance(file, UtterancesFile | RetrievalFolder) for file in section.inputs)
+    return any(
+        isinstance(file, UtterancesFile | RetrievalFolder | CatalogueFile)
+        or (isinstance(file, PairsFile) and file.matches_only)
+        for file in section.inputs
+    )
 
 
 def changes_labels(section: PrepareConfig) -> bool:

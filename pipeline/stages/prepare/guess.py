@@ -95,7 +95,10 @@ def _roles(path: Path, columns: dict[str, list[Any]]) -> dict[str, Any]:
     label = _one_of(labels, _LABELS)
     if pair and (label or not labels):
         sides = {"text_a": given[pair[0]], "text_b": given[pair[1]]}
-        return {"kind": "pairs", "text_a": pair[0], "text_b": pair[1], "label": label} | _catalogue(sides) | split
+        catalogue = _catalogue(sides)
+        # Questions beside the entries of a catalogue, and no label: each is beside the one that answers it.
+        known = {"matches_only": True} if catalogue and label is None else {"label": label}
+        return {"kind": "pairs", "text_a": pair[0], "text_b": pair[1]} | known | catalogue | split
     text, id = _one_of(texts, _TEXTS), _one_of(ids, _IDS)
     if text and id:
         return {"kind": "utterances", "text": text, "id": id} | split

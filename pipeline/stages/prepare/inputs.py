@@ -8,7 +8,8 @@ from data.errors import FlipkdError
 from data.locate import named_path
 from data.readers import check_columns
 from pipeline.stages.prepare.config import PairsFile, PrepareConfig
-from pipeline.stages.prepare.retrieval_folder import InputRows, JudgementsFile, files_of, key_of
+from pipeline.stages.prepare.expand import files_of, key_of
+from pipeline.stages.prepare.input_rows import InputRows, JudgementsFile
 
 
 def input_path(name: str, key: str = "prepare.inputs") -> Path:
@@ -44,14 +45,14 @@ def check_inputs(config: PrepareConfig) -> None:
         FlipkdError: one is missing or unreadable, or lacks a column.
     """
     files = files_of(config)
-    paths = [input_path(file.path, key_of(file, n)) for n, file in enumerate(files)]
+    paths = [input_path(file.path, key_of(file)) for file in files]
     names = [file.name or path.name for file, path in zip(files, paths, strict=True)]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise FlipkdError(f"prepare.inputs: two files are called {twice!r}; give one of them another `name`")
     for number, file in enumerate(files):
         if file.split and file.split_column:
-            raise FlipkdError(f"{key_of(file, number)}: give `split` or `split_column`, not both")
+            raise FlipkdError(f"{key_of(file)}: give `split` or `split_column`, not both")
         for ours, column in columns_of(file).items():
             try:
                 check_columns(paths[number], file.format, file.column_names, [column])
@@ -61,7 +62,7 @@ def check_inputs(config: PrepareConfig) -> None:
                     hint = (
                         ". Judgements have the columns query-id, corpus-id and score, or are written as TREC does"
                     )
-                raise FlipkdError(f"{key_of(file, number)}: {error}{hint}") from None
+                raise FlipkdError(f"{key_of(file)}: {error}{hint}") from None
 
 
 def file_stamps(config: PrepareConfig) -> dict[Path, tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Hard negatives of a retrieval set: entries that lie near a query, and that nobody judged.
+"""Hard negatives of a retrieval set or catalogue: entries that lie near a query, and that nobody judged.
 
 Not all that answers a query was judged, so what lies nearest may match. An entry is taken only if its cosine to
 the query stays below the best matching entry's by a margin (as `relative_margin` of sentence-transformers'
@@ -18,9 +18,9 @@ from data.arrays import greatest
 from data.splits import link_of
 from data.texts import pair_id_of_keys, stable_seed, text_key
 from pipeline.stages.prepare.collection import Collection
-from pipeline.stages.prepare.config import PairBuilding, RetrievalFolder
+from pipeline.stages.prepare.config import PairBuilding
+from pipeline.stages.prepare.expand import files_of
 from pipeline.stages.prepare.inputs import source_name
-from pipeline.stages.prepare.retrieval_folder import JudgementsFile, files_of
 from pipeline.stages.prepare.rows import Gathered
 
 log = logging.getLogger("flipkd.prepare")
@@ -51,15 +51,12 @@ def near_negatives(
     """
     files = files_of(gathered.config)
     parts = [pl.DataFrame(schema=BUILT)]
-    for folder, collection in gathered.collections.items():
-        settings = next(
-            file.settings for file in files if isinstance(file, JudgementsFile) and file.folder == folder
-        )
+    for collection in gathered.collections.values():
         judged = collection.judgements()
         hidden = judged.join(unseen, on=["file", "source_row"], how="semi")["entry_id"]
         known = pairs.select("file", "source_row", "label", "split", "key_a", "group")
         judged = judged.join(known, on=["file", "source_row"], how="left", maintain_order="left")
-        chosen = _near(judged, collection, settings, gathered.config.pairs, encoder, set(hidden), seed)
+        chosen = _near(judged, collection, gathered.config.pairs, encoder, set(hidden), seed)
         parts.append(_as_built(chosen, judged, collection, [source_name(file) for file in files]))
     return pl.concat(parts).unique("pair_id", keep="first", maintain_order=True)
 
@@ -78,7 +75,7 @@ def _as_built(
         pl.Series("text_b", [b for _, b in texts], pl.String),
         pl.lit(0, pl.Int8).alias("label"),
         pl.col("split").cast(pl.String),
-        pl.col("query_id").alias("group"),
+        pl.Series("group", [collection.groups.get(query) for query in chosen["query_id"]], pl.String),
         pl.Series(sources, dtype=pl.String).gather(rows["file"]).alias("source"),
         "source_row",
         "file",
@@ -91,7 +88,6 @@ def _as_built(
 def _near(
     judged: pl.DataFrame,
     collection: Collection,
-    settings: RetrievalFolder,
     building: PairBuilding,
     encoder: Encoder,
     held_out: set[str],
@@ -104,6 +100,7 @@ def _near(
             were rejected.
         held_out: ids of entries that train must not see.
     """
+    settings = collection.negatives
     wanted = _wanted(judged, building.negatives_per_positive)
     found: list[tuple[str, str]] = []
     if wanted:
@@ -123,7 +120,8 @@ def _near(
                 taken |= hidden
             cosines = vectors @ vector
             best = cosines[[place[entry] for entry in right[query]]].max()
-            cosines[cosines > best - settings.margin * abs(best)] = -np.inf
+            if settings.margin is not None:
+                cosines[cosines > best - settings.margin * abs(best)] = -np.inf
             depth = min(settings.nearest + len(taken), len(ids))
             near = [n for n in greatest(cosines[None], depth)[0].tolist() if np.isfinite(cosines[n])]
             near = [entry for entry in near if keys[entry] not in taken][: settings.nearest]
@@ -132,7 +130,7 @@ def _near(
             found += [(query, ids[entry]) for entry in chosen]
     if len(found) < sum(wanted.values()):
         log.warning(
-            "%d of %d hard negatives were found; `nearest` and `margin` of the retrieval set say which may be",
+            "%d of %d hard negatives were found; `nearest` and `margin` of the input say which may be",
             len(found), sum(wanted.values()),
         )  # fmt: skip
     return pl.DataFrame(found, schema={"query_id": pl.String, "entry_id": pl.String}, orient="row")

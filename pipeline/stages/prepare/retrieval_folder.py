@@ -14,17 +14,10 @@ from typing import Literal
 from data.collect import SPLITS
 from data.errors import FlipkdError
 from data.locate import named_path
-from data.readers import ENDINGS, LINE, header, listed
+from data.readers import ENDINGS, header, listed
 from data.trec import is_trec
-from pipeline.stages.prepare.config import (
-    FileFormat,
-    InputFile,
-    PairsFile,
-    PrepareConfig,
-    RawTextsFile,
-    RetrievalFolder,
-    UtterancesFile,
-)
+from pipeline.stages.prepare.config import HardNegatives, RetrievalFolder
+from pipeline.stages.prepare.input_rows import InputRows, JudgementsFile, SetTextsFile
 
 _FIELDS = ("query-id", "corpus-id", "score")
 _QRELS = re.compile(r"(train|dev|validation|test)(-\d+-of-\d+)?")
@@ -32,86 +25,20 @@ _TEXT_ENDINGS = {".txt", ".qrels", ".trec"}
 _IDS = ("_id", "id")
 
 
-class SetTextsFile(InputFile):
-    """Texts of a retrieval set by their ids. Its rows become no pairs: judgements name them."""
-
-    role: Literal["entries", "queries"]
-    folder: int  # its place in `prepare.inputs`, shared by the files of one set
-    set_name: str
-    id: str = "_id"
-    text: str = "text"
-    title: str | None = None
-
-
-class JudgementsFile(PairsFile):
-    """Pairs by the ids of their texts, with a grade."""
-
-    folder: int
-    set_name: str
-    settings: RetrievalFolder
-    format: FileFormat | Literal["trec"] = "auto"  # pyright: ignore[reportIncompatibleVariableOverride]
-    text_a: str = "query-id"
-    text_b: str = "corpus-id"
-    label: str | None = "score"
-    group: str | None = "query-id"
-    catalogue: Literal["text_a", "text_b"] | None = "text_b"
-
-
-class LinesFile(RawTextsFile):
-    """Raw texts, one in each line."""
-
-    format: FileFormat | Literal["lines"] = "lines"  # pyright: ignore[reportIncompatibleVariableOverride]
-    text: str = LINE
-
-
-InputRows = PairsFile | UtterancesFile | RawTextsFile | SetTextsFile
-
-
-def files_of(config: PrepareConfig) -> list[InputRows]:
-    """All input files in order, those of a retrieval set's folder in its place.
-
-    Raises:
-        FlipkdError: a folder is not there, or lacks its documents, queries or judgements.
-    """
-    found: list[InputRows] = []
-    for place, entry in enumerate(config.inputs):
-        if isinstance(entry, RetrievalFolder):
-            found += _files_in(entry, place)
-        elif isinstance(entry, RawTextsFile) and entry.format == "auto" and entry.path.lower().endswith(".txt"):
-            found.append(LinesFile(path=entry.path, name=entry.name))
-        else:
-            found.append(entry)
-    return found
-
-
-def expanded(config: PrepareConfig) -> PrepareConfig:
-    """The config with the files of retrieval sets in place of their folders.
-
-    Where all input is retrieval sets, a split that each of them has a file for takes nothing from the others.
-    """
-    files = files_of(config)
-    if all(isinstance(entry, RetrievalFolder) for entry in config.inputs):
-        given = {file.split for file in files if isinstance(file, JudgementsFile)}
-        nothing = {split: 0.0 for split in ("dev", "test") if split in given}
-        config = config.model_copy(update={"splitting": config.splitting.model_copy(update=nothing)})
-    return config.model_copy(update={"inputs": files})
-
-
-def key_of(file: InputRows, place: int) -> str:
-    """The key of the config that a file comes from, for messages.
-
-    Args:
-        place: of the file among all of them.
-    """
-    return f"prepare.inputs.{file.folder if isinstance(file, SetTextsFile | JudgementsFile) else place}"
-
-
 def is_retrieval_folder(path: Path) -> bool:
     """Whether a folder looks like a retrieval set."""
     return path.is_dir() and (path / "qrels").is_dir()
 
 
-def _files_in(entry: RetrievalFolder, place: int) -> Iterator[InputRows]:
+def files_in(entry: RetrievalFolder, place: int) -> Iterator[InputRows]:
+    """The files of a set, texts first.
+
+    Args:
+        place: of the set in `prepare.inputs`.
+
+    Raises:
+        FlipkdError: the folder is not there, or lacks its documents, queries or judgements.
+    """
     key = f"prepare.inputs.{place}"
     try:
         path = named_path(entry.path)
@@ -121,6 +48,7 @@ def _files_in(entry: RetrievalFolder, place: int) -> Iterator[InputRows]:
         raise FlipkdError(f"{key}: no such folder: {path}. `kind: retrieval` takes a folder with corpus.jsonl, "
                           "queries.jsonl and qrels/")  # fmt: skip
     name = entry.name or path.resolve().name
+    negatives = HardNegatives(nearest=entry.nearest, margin=entry.margin)
     roles: tuple[tuple[Literal["entries", "queries"], str], ...] = (("entries", "corpus"), ("queries", "queries"))
     for role, stem in roles:
         for file in _texts(path, stem, key):
@@ -133,6 +61,7 @@ def _files_in(entry: RetrievalFolder, place: int) -> Iterator[InputRows]:
                 role=role,
                 folder=place,
                 set_name=name,
+                negatives=negatives,
                 id=id,
                 title=title,
             )
@@ -178,7 +107,7 @@ def _judgements(entry: RetrievalFolder, folder: Path, name: str, place: int, key
                 split=None if split in open_splits else split,  # pyright: ignore[reportArgumentType]
                 folder=place,
                 set_name=name,
-                settings=entry,
+                relevant_from=entry.relevant_from,
             )
 
 

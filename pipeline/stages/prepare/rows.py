@@ -33,12 +33,21 @@ from pipeline.stages.prepare.collection import (
     JUDGEMENTS,
     PAIR_OF_JUDGEMENT,
     Collection,
+    answered_pairs,
     judged_pairs,
     judged_queries,
 )
-from pipeline.stages.prepare.config import PairsFile, PrepareConfig, RawTextsFile, UtterancesFile
+from pipeline.stages.prepare.config import (
+    CONFUSED,
+    HardNegatives,
+    PairsFile,
+    PrepareConfig,
+    RawTextsFile,
+    UtterancesFile,
+)
+from pipeline.stages.prepare.expand import files_of, key_of
+from pipeline.stages.prepare.input_rows import InputRows, JudgementsFile, PointersFile, SetTextsFile
 from pipeline.stages.prepare.inputs import columns_of, input_path, source_name
-from pipeline.stages.prepare.retrieval_folder import InputRows, JudgementsFile, SetTextsFile, files_of, key_of
 
 log = logging.getLogger("flipkd.prepare")
 # What is known of a pair in memory; its place in the frame is its place in the files of waiting texts.
@@ -66,7 +75,8 @@ class Gathered:
         utterances: `file`, `source`, `UTTERANCE_COLUMNS` and `LINKS`; `group` is the id's hash if splits
             go by ids.
         rejects: `REFUSED`: rows that could not be read or used.
-        collections: retrieval sets, by their place in `prepare.inputs`.
+        collections: retrieval sets and catalogues, by their place in `prepare.inputs`.
+        texts: rows that hold an entry or a query of these.
         raw: texts without a label: `file` and `RAW_COLUMNS`.
         folder: where texts and raw rejects wait, `pairs-N.parquet` and `rejects-N.parquet` for file N.
     """
@@ -76,20 +86,16 @@ class Gathered:
     utterances: pl.DataFrame
     rejects: pl.DataFrame
     collections: dict[int, Collection]
+    texts: int
     raw: pl.DataFrame
     folder: Path
-
-    @property
-    def texts(self) -> int:
-        """Rows that hold an entry or a query of a retrieval set."""
-        return sum(len(found.entries) + len(found.queries) for found in self.collections.values())
 
     @property
     def rows_read(self) -> int:
         return self.pairs.height + self.utterances.height + self.texts + self.raw.height + self.rejects.height
 
     def judgements(self) -> pl.DataFrame:
-        """The judgements of all retrieval sets, `JUDGEMENTS`."""
+        """What all retrieval sets and catalogues know of their queries, `JUDGEMENTS`."""
         nothing = pl.DataFrame(schema=JUDGEMENTS)
         return pl.concat([nothing, *(found.judgements() for found in self.collections.values())])
 
@@ -134,6 +140,7 @@ def gather(config: PrepareConfig, seed: int, folder: Path) -> Gathered:
     rejects = [pl.DataFrame(schema=REFUSED)]
     collections: dict[int, Collection] = {}
     raw_texts = [pl.DataFrame(schema={"file": pl.Int32, **RAW_COLUMNS})]
+    named_texts = 0
     files = files_of(config)
     for place, file in enumerate(files):
         found: list[pl.DataFrame] = []
@@ -150,6 +157,8 @@ def gather(config: PrepareConfig, seed: int, folder: Path) -> Gathered:
                     found.append(_known(frame, place, seed, file.catalogue))
                 elif isinstance(file, UtterancesFile):
                     found.append(_utterances(frame, place, source_name(file), seed, by_id))
+                elif isinstance(file, SetTextsFile):
+                    named_texts += frame.height
                 elif isinstance(file, RawTextsFile):
                     raw_texts.append(frame.select(pl.lit(place, pl.Int32).alias("file"), *RAW_COLUMNS))
                 refused.append(_refused(bad, place))
@@ -159,7 +168,7 @@ def gather(config: PrepareConfig, seed: int, folder: Path) -> Gathered:
         lost = sum(frame.height for frame in refused)
         name = input_path(file.path).name
         if not taken + lost:
-            raise FlipkdError(f"{key_of(file, place)}: {name} holds no row")
+            raise FlipkdError(f"{key_of(file)}: {name} holds no row")
         log.info("%s: %d rows read, %d of them unusable", name, taken + lost, lost)
     return Gathered(
         config,
@@ -167,6 +176,7 @@ def gather(config: PrepareConfig, seed: int, folder: Path) -> Gathered:
         pl.concat(utterances),
         pl.concat(rejects),
         collections,
+        named_texts,
         pl.concat(raw_texts),
         folder,
     )
@@ -181,7 +191,7 @@ def _chunks(
     wanted = list(dict.fromkeys(columns.values()))
     rows = read_rows(input_path(file.path), file.format, file.column_names, wanted)
     if isinstance(file, SetTextsFile):
-        collection = collections.setdefault(file.folder, Collection())
+        collection = collections.setdefault(file.folder, Collection(file.set_name, file.negatives))
         if file.role == "entries":
             return collect_texts(rows, columns, known=collection.entries, wanted=None, max_characters=longest)
         judged = judged_queries(files, file.folder)
@@ -192,6 +202,12 @@ def _chunks(
         return collect_utterances(rows, columns, split=file.split, max_characters=longest)
     if isinstance(file, JudgementsFile):
         rows, columns = judged_pairs(rows, file, place, collections[file.folder]), PAIR_OF_JUDGEMENT
+    elif isinstance(file, PointersFile):
+        if file.own_entries:
+            own = Collection(source_name(file), HardNegatives(nearest=CONFUSED, margin=None))
+            collections[file.folder] = own
+        rows = answered_pairs(rows, file, place, collections[file.folder], longest)
+        columns = {name: name for name in ("label", *columns)}  # without a label of its own a row is a match
     return collect_pairs(rows, columns, split=file.split, max_characters=longest)
 
 

@@ -55,11 +55,11 @@ from pipeline.stages.prepare.config import (
     has_raw_texts,
     has_utterances,
 )
+from pipeline.stages.prepare.expand import expanded
 from pipeline.stages.prepare.inputs import check_inputs, file_stamps
 from pipeline.stages.prepare.label_changes import change_labels, count_changes
 from pipeline.stages.prepare.near_entries import Encoder, near_negatives
 from pipeline.stages.prepare.raw_texts import choose_raw_texts
-from pipeline.stages.prepare.retrieval_folder import expanded
 from pipeline.stages.prepare.rows import REFUSED, Gathered, gather
 from pipeline.stages.prepare.written import (
     raw_rejects,

@@ -8,8 +8,8 @@ from pipeline.contract.identity import file_identity, model_identity
 from pipeline.contract.keys import key_config
 from pipeline.contract.stage import Stage, Summary
 from pipeline.stages.prepare.config import PrepareConfig, builds_pairs
+from pipeline.stages.prepare.expand import files_of, key_of
 from pipeline.stages.prepare.inputs import check_inputs, input_path
-from pipeline.stages.prepare.retrieval_folder import files_of, key_of
 from pipeline.store.store import Store
 
 
@@ -17,7 +17,7 @@ def _raw_inputs(config: Any, download: bool) -> dict[str, str]:
     section: PrepareConfig = config.prepare
     found = {}
     for n, file in enumerate(files_of(section)):
-        key = key_of(file, n)
+        key = key_of(file)
         path = input_path(file.path, key)
         # The name enters too: it stands in the column `source`.
         found[f"file {n}"] = f"{path.name} {file_identity(key, path)}"

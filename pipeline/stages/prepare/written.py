@@ -18,8 +18,9 @@ from data.readers import BINARY, file_format, read_rows
 from data.records import Reject, raw_json
 from data.schema import CATALOGUE, GRADE, PAIRS, RAW_TEXTS, REJECTS, write_table, write_tables
 from pipeline.stages.prepare.config import PairsFile
+from pipeline.stages.prepare.expand import files_of
+from pipeline.stages.prepare.input_rows import InputRows, JudgementsFile
 from pipeline.stages.prepare.inputs import input_path, source_name
-from pipeline.stages.prepare.retrieval_folder import InputRows, SetTextsFile, files_of
 from pipeline.stages.prepare.rows import Gathered, rejects_table
 
 _BATCH_ROWS = 4096
@@ -85,13 +86,12 @@ def write_rejects(gathered: Gathered, refused: pl.DataFrame, path: Path) -> None
 
 
 def write_catalogue(gathered: Gathered, path: Path) -> None:
-    """Write `catalogue.parquet`: the entries of all retrieval sets, in their order."""
-    names = {file.folder: file.set_name for file in files_of(gathered.config) if isinstance(file, SetTextsFile)}
+    """Write `catalogue.parquet`: the entries of all retrieval sets and catalogues, in their order."""
 
     def tables() -> Iterator[pa.Table]:
-        for folder, found in gathered.collections.items():
+        for found in gathered.collections.values():
             ids, texts = list(found.entries), list(found.entries.values())
-            yield pa.table([ids, texts, [names[folder]] * len(ids)], schema=CATALOGUE)
+            yield pa.table([ids, texts, [found.name] * len(ids)], schema=CATALOGUE)
 
     write_tables(tables(), path, CATALOGUE)
 
@@ -107,7 +107,8 @@ def write_pairs(gathered: Gathered, splits: np.ndarray, built: pl.DataFrame, pat
         The characters of all texts.
     """
     characters = 0
-    schema = PAIRS.append(GRADE) if gathered.collections else PAIRS
+    graded = any(isinstance(file, JudgementsFile) for file in files_of(gathered.config))
+    schema = PAIRS.append(GRADE) if graded else PAIRS
     grades = gathered.judgements().select("file", "source_row", "grade")
     heights = dict(gathered.pairs.group_by("file").len().iter_rows())
 
@@ -120,7 +121,7 @@ def write_pairs(gathered: Gathered, splits: np.ndarray, built: pl.DataFrame, pat
                     waiting = gathered.folder / f"pairs-{place}.parquet"
                     for table in _chosen(waiting, splits[start:end] == number):
                         given = _with(table, PAIRS, source=source_name(file), split=split)
-                        yield _graded(given, grades.filter(file=place)) if gathered.collections else given
+                        yield _graded(given, grades.filter(file=place)) if graded else given
                     start = end
                 own = built.filter((pl.col("file") == place) & (pl.col("split") == split))
                 without = own.select(*PAIRS.names, pl.lit(None, pl.Int32).alias("grade"))

@@ -49,9 +49,13 @@ def test_wrong_values_name_the_key_and_what_is_allowed(tmp_path: Path, written: 
         ("[{kind: pairs, path: x, labl: y}]", "prepare.inputs.0.labl: unknown key; did you mean label?"),
         (
             "[{kind: pears, path: x}]",
-            'prepare.inputs.0.kind: "pears" is not allowed; it must be pairs, retrieval, texts or utterances',
+            'prepare.inputs.0.kind: "pears" is not allowed; it must be catalogue, pairs, retrieval, texts or '
+            "utterances",
         ),
-        ("[{path: x}]", "prepare.inputs.0.kind: missing; it must be pairs, retrieval, texts or utterances"),
+        (
+            "[{path: x}]",
+            "prepare.inputs.0.kind: missing; it must be catalogue, pairs, retrieval, texts or utterances",
+        ),
         ("[{kind: utterances}]", "prepare.inputs.0.path: missing; it must be text"),
         ("[]", "prepare.inputs: [] is not allowed; it must be a list of at least one entry"),
     ],

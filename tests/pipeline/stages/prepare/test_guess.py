@@ -119,7 +119,8 @@ def test_what_cannot_be_told_is_asked_for(tmp_path: Path, text: str, said: str) 
         ("atec/atec_nlp_sim_train.csv",
          {**PAIRS, "format": "tsv", "column_names": ["column_1", "text_a", "text_b", "label"]}),
         ("stackfaq/paraphrases.tsv",
-         {**PAIRS, "label": None, "catalogue": "text_a", "column_names": ["text_a", "text_b"]}),
+         {"kind": "pairs", "text_a": "text_a", "text_b": "text_b", "matches_only": True, "catalogue": "text_a",
+          "column_names": ["text_a", "text_b"]}),
         ("cranfield", {"kind": "retrieval"}),
     ],
 )  # fmt: skip

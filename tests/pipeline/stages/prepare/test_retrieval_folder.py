@@ -12,8 +12,9 @@ import pytest
 
 from data.errors import FlipkdError
 from pipeline.stages.prepare.config import PrepareConfig
+from pipeline.stages.prepare.expand import expanded, files_of
+from pipeline.stages.prepare.input_rows import JudgementsFile, SetTextsFile
 from pipeline.stages.prepare.inputs import check_inputs
-from pipeline.stages.prepare.retrieval_folder import JudgementsFile, SetTextsFile, expanded, files_of
 from tests.tiny import tiny_retrieval
 
 
