@@ -49,9 +49,19 @@ class PairPrompt:
         template: holds {a} and {b} once each, {a} first.
         answers: the words for label 0 and label 1; their first tokens must differ.
         max_length: tokens kept of each text.
+        turned: another wording for the order (b, a); it begins as the template does, and holds {b} first.
+        orders: `both`, or `one` where pairs are asked about as (a, b) alone.
     """
 
-    def __init__(self, tokenizer: Any, template: str, answers: Sequence[str], max_length: int):
+    def __init__(
+        self,
+        tokenizer: Any,
+        template: str,
+        answers: Sequence[str],
+        max_length: int,
+        turned: str | None = None,
+        orders: str = "both",
+    ):
         head, rest = template.split("{a}")
         middle, tail = rest.split("{b}")
         self.tokenizer = tokenizer
@@ -63,6 +73,11 @@ class PairPrompt:
         self.head = specials[:1] + self._ids(head.removesuffix(" "))
         self.middle = self._ids(middle.removesuffix(" "))
         self.tail = self._ids(tail)
+        self.turned = None
+        if turned is not None:
+            middle, tail = turned.partition("{b}")[2].split("{a}")
+            self.turned = self._ids(middle.removesuffix(" ")), self._ids(tail)
+        self.orders = orders
         self.answers = [self._ids(word)[0] for word in answers]
         if self.answers[0] == self.answers[1]:
             raise ValueError(f"the answers {answers[0]!r} and {answers[1]!r} begin with the same token")
@@ -82,6 +97,31 @@ class PairPrompt:
     def pair(self, first: list[int], second: list[int]) -> list[int]:
         """The prompt that asks about two texts; the first stands at `len(head)`."""
         return [*self.head, *first, *self.middle, *second, *self.tail]
+
+    def prompts(self, first: Sequence[list[int]], second: Sequence[list[int]]) -> list[list[int]]:
+        """What n pairs are read from, 2 n prompts: each pair, then each with its second text first.
+
+        Asked about in one order, the second text stands alone in the latter.
+        """
+        if self.orders == "one":
+            return [*map(self.pair, first, second), *map(self.alone, second)]
+        middle, tail = self.turned or (self.middle, self.tail)
+        turned = [[*self.head, *b, *middle, *a, *tail] for a, b in zip(first, second, strict=True)]
+        return [*map(self.pair, first, second), *turned]
+
+    @property
+    def overhead(self) -> int:
+        """Tokens of a pair's longest prompt besides its two texts."""
+        parts = [(self.middle, self.tail), *([self.turned] if self.turned else [])]
+        return len(self.head) + max(len(middle) + len(tail) for middle, tail in parts)
+
+    def answered(self, logits: Tensor) -> Tensor:
+        """Of what there is for each prompt, (2 n, ...), that of prompts with an answer: all, or the first n."""
+        return logits if self.orders == "both" else logits[: len(logits) // 2]
+
+    def probability(self, logits: Tensor) -> Tensor:
+        """The probability of a match, (n,), from the logits of `answered`: the mean of the orders."""
+        return logits.softmax(1)[:, 1].view(2 if self.orders == "both" else 1, -1).mean(0)
 
     def alone(self, text: list[int]) -> list[int]:
         """The beginning of a prompt: all that the first text can see, so its encoding is the same."""
@@ -287,7 +327,8 @@ class FlipkdStudent(InputModule):
     Args:
         lm: the base model, without an adapter. tokenizer: its tokenizer.
         weights: the adapter's tensors under peft's names.
-        settings: what `student.json` holds: template, answers, max_length, sites, pooling, scaling.
+        settings: what `student.json` holds: template, answers, max_length, sites, pooling, scaling;
+            `turned` and `orders` where the sides differ.
         decision: what `decision.json` holds: thresholds by score, and the fusion's coefficients.
         queries: what `pooling.safetensors` holds, of attention pooling: site (or `hidden`) to its query.
     """
@@ -312,7 +353,10 @@ class FlipkdStudent(InputModule):
         self.decision = decision
         self.folder = folder
         self._options: dict[str, Any] = {}  # of `load`
-        self.prompt = PairPrompt(tokenizer, settings["template"], settings["answers"], settings["max_length"])
+        wording = {name: settings[name] for name in ("turned", "orders") if name in settings}
+        self.prompt = PairPrompt(
+            tokenizer, settings["template"], settings["answers"], settings["max_length"], **wording
+        )
         self._answers = answer_head(self.lm, self.prompt.answers)
         self._pass = add_lora(lm, weights, settings["scaling"], settings["sites"])
         read = ["hidden"] if settings.get("read") == "hidden" else settings["sites"]
@@ -388,6 +432,8 @@ class FlipkdStudent(InputModule):
     ) -> dict[str, np.ndarray]:
         """Score pairs of texts, both orders of each in one pass, longest first.
 
+        A student with sides of its own, such as a question and an entry, takes them in the order of its template.
+
         Args:
             advance: called with the number of pairs done after each batch.
 
@@ -402,14 +448,20 @@ class FlipkdStudent(InputModule):
         lengths = [len(a) + len(b) for a, b in zip(first, second, strict=True)]
         for rows in _longest_first(lengths, batch_size):
             a, b = [first[i] for i in rows], [second[i] for i in rows]
-            prompts = [*map(self.prompt.pair, a, b), *map(self.prompt.pair, b, a)]
-            ids, mask = (tensor.to(device) for tensor in self.prompt.pad(prompts))
-            text_lengths = torch.tensor([len(text) for text in (*a, *b)], device=device)
-            hidden, z = self._read(ids, mask, text_lengths)
-            logits = self._answers(hidden, mask)
-            probability = logits.softmax(1)[:, 1].view(2, -1).mean(0)
-            decoder[rows] = probability.cpu().numpy()
-            encoder[rows] = (z[: len(rows)] * z[len(rows) :]).sum(1).clamp(-1, 1).cpu().numpy()
+            prompts, text_lengths = self.prompt.prompts(a, b), torch.tensor([len(text) for text in (*a, *b)])
+            # Texts that stand alone are shorter than pairs: a pass of their own saves their padding.
+            asked = len(self.prompt.answered(text_lengths))
+            read = []
+            for part in (slice(asked), slice(asked, None)):
+                if prompts[part]:
+                    ids, mask = (tensor.to(device) for tensor in self.prompt.pad(prompts[part]))
+                    hidden, z = self._read(ids, mask, text_lengths[part].to(device))
+                    if not read:
+                        probability = self.prompt.probability(self._answers(hidden, mask))
+                        decoder[rows] = probability.cpu().numpy()
+                    read.append(z)
+            z_a, z_b = torch.cat(read).chunk(2)
+            encoder[rows] = (z_a * z_b).sum(1).clamp(-1, 1).cpu().numpy()
             if advance:
                 advance(len(rows))
         scores = {"decoder": decoder, "encoder": encoder}

@@ -121,7 +121,7 @@ def write_activations(
     batch_tokens: int = 4096,
     advance: Callable[[float], None] | None = None,
 ) -> None:
-    """Run every text, and every pair in both orders, through the untouched model once, and keep what it computes.
+    """Run every text, and every pair's prompts, through the untouched model once, and keep what it computes.
 
     A text that stands in no pair is a prompt of its own.
 
@@ -143,9 +143,9 @@ def write_activations(
     lm.eval()
     if sites:
         _write_pooled(lm, prompt, sites, pooling, texts, temporary / POOLED, batch_tokens, advance)
-    pairs = [*zip(first, second, strict=True), *zip(second, first, strict=True)]
+    halves = ([texts[i] for i in side] for side in (first, second))
     unpaired = [texts[i] for i in unpaired_texts(len(texts), first, second)]
-    prompts = [*(prompt.pair(texts[a], texts[b]) for a, b in pairs), *map(prompt.alone, unpaired)]
+    prompts = [*prompt.prompts(*halves), *map(prompt.alone, unpaired)]
     starts = np.concatenate([[0], np.cumsum([len(ids) for ids in prompts])]).astype(np.int64)
     np.save(temporary / STARTS, starts, allow_pickle=False)
     if keep_hidden and cut > 0:

@@ -44,6 +44,8 @@ class StudentSpec:
     site_last_layers: int | None
     pooling: str
     read: str = "lora_a"
+    turned: str | None = None
+    orders: str = "both"
     trust_remote_code: bool = False
 
 
@@ -261,7 +263,7 @@ def build_student(lm: Any, tokenizer: Any, spec: StudentSpec) -> Student:
         target_modules=[*adapted, *read_only],
     )
     lora._register_custom_module({nn.Linear: LeanLinear})
-    prompt = PairPrompt(tokenizer, spec.template, spec.answers, spec.max_length)
+    prompt = PairPrompt(tokenizer, spec.template, spec.answers, spec.max_length, spec.turned, spec.orders)
     with warnings.catch_warnings():  # of what peft asks transformers, which nobody who runs flipkd can change
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
         adapted_lm = get_peft_model(lm, lora)
@@ -301,6 +303,5 @@ def text_batch(prompt: PairPrompt, texts: Sequence[list[int]]) -> Batch:
 
 def pair_batch(prompt: PairPrompt, first: Sequence[list[int]], second: Sequence[list[int]]) -> Batch:
     """A batch of pairs, from the token ids of n first and n second texts."""
-    prompts = [*map(prompt.pair, first, second), *map(prompt.pair, second, first)]
-    ids, mask = prompt.pad(prompts)
+    ids, mask = prompt.pad(prompt.prompts(first, second))
     return Batch(ids, mask, torch.tensor([len(text) for text in (*first, *second)]))

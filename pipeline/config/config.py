@@ -20,7 +20,7 @@ from pipeline.contract.section import (
 from pipeline.stages.distill.config import DistillConfig
 from pipeline.stages.export.config import ExportConfig
 from pipeline.stages.filter.config import FilterConfig
-from pipeline.stages.prepare.config import PrepareConfig, has_catalogue
+from pipeline.stages.prepare.config import PrepareConfig, entries_first, has_catalogue
 from pipeline.stages.registry import ALL_STAGES
 from pipeline.stages.retrieve.config import RetrieveConfig
 from pipeline.stages.score.config import ScoreConfig
@@ -68,6 +68,17 @@ class Config(Section):
         if self.promote.metric == "ndcg@10" and not has_catalogue(self.prepare):
             raise ValueError("promote.metric: ndcg@10 needs an input of pairs that names its `catalogue`, or a "
                              "retrieval set")  # fmt: skip
+        return self
+
+    @model_validator(mode="after")
+    def _asks_about_queries_first(self) -> Config:
+        asked = self.distill.prompt
+        place = entries_first(self.prepare)
+        if place is not None and (asked.turned is not None or asked.orders == "one"):
+            raise ValueError(
+                f"distill.prompt tells the sides apart, and a student is asked about (query, entry): in "
+                f"prepare.inputs.{place} call the queries' column text_a and the entries' text_b"
+            )
         return self
 
 

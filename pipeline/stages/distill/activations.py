@@ -43,6 +43,7 @@ def keep_activations(
         "cut": student.cut if hidden else 0,
         "pooling": pooling,
         "prompt": [prompt.head, prompt.middle, prompt.tail],
+        **({"turned": prompt.turned, "orders": prompt.orders} if prompt.turned or prompt.orders == "one" else {}),
         "tokens": tokens.hexdigest(),
         "hidden": hidden,
     }
@@ -52,7 +53,7 @@ def keep_activations(
         if not (root / key).exists():
             total = sum(map(len, map(prompt.alone, data.texts)))
             if hidden and student.cut:
-                total += 2 * (sum(data.lengths()) + len(prompt.pair([], [])) * len(data.first))
+                total += 2 * (sum(data.lengths()) + prompt.overhead * len(data.first))
                 total += sum(len(prompt.alone(data.texts[i])) for i in data.unpaired)
             with progress("activations below the adapters", total, "tokens") as advance:
                 write_activations(

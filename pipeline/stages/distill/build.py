@@ -18,6 +18,8 @@ def build(lm: Any, tokenizer: Any, config: DistillConfig) -> Student:
     spec = StudentSpec(
         template=config.prompt.template,
         answers=config.prompt.answers,
+        turned=config.prompt.turned,
+        orders=config.prompt.orders,
         max_length=config.max_length,
         rank=config.lora.rank,
         alpha=config.lora.alpha,

@@ -81,7 +81,7 @@ def check_length(prompt: PairPrompt, max_length: int, lm_config: Any) -> None:
         ValueError: it does not.
     """
     positions = getattr(lm_config.get_text_config(), "max_position_embeddings", None)
-    overhead = len(prompt.pair([], []))
+    overhead = prompt.overhead
     if positions is not None and overhead + 2 * max_length > positions:
         raise ValueError(
             f"two texts of {max_length} tokens and the prompt's {overhead} are more than the student's "
@@ -99,7 +99,8 @@ def _prompt(folder: Path, config: DistillConfig) -> PairPrompt:
         raise ValueError("an answer is empty; give a word for label 0 and a word for label 1")
     with _loading(config.model, ": its tokenizer cannot be loaded"):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=config.trust_remote_code)
-    return PairPrompt(tokenizer, config.prompt.template, config.prompt.answers, config.max_length)
+    asked = config.prompt
+    return PairPrompt(tokenizer, asked.template, asked.answers, config.max_length, asked.turned, asked.orders)
 
 
 def _converted(model: FoundModel, store: Store) -> Path:

@@ -94,14 +94,41 @@ class Prompt(Section):
         default="Text 1: {a}\nText 2: {b}\nDo the two texts ask the same thing?",
         description="Holds {a} and {b} once each, in this order.",
     )
+    turned: str | None = Field(
+        default=None,
+        description="The same question with {b} first, where the sides differ (a question, an entry of a "
+        "catalogue); up to its first text it reads as `template` does. By default `template` serves both orders.",
+        json_schema_extra=in_key_if_set(),
+    )
+    orders: Literal["both", "one"] = Field(
+        default="both",
+        description="`both`: every pair is asked about twice, (a, b) and (b, a), and the answers are averaged. "
+        "`one`: in the order of `template` alone; the second text is then read by the encoder only.",
+        json_schema_extra=in_key_if_set(),
+    )
     answers: tuple[str, str] = Field(default=(" no", " yes"), description="Words for label 0 and label 1.")
 
     @model_validator(mode="after")
     def _holds_both(self) -> Prompt:
-        one_each = self.template.count("{a}") == 1 and self.template.count("{b}") == 1
-        if not one_each or self.template.index("{a}") > self.template.index("{b}"):
+        if not _in_order(self.template, "{a}", "{b}"):
             raise ValueError("template must hold {a} and {b} once each, {a} first")
+        if self.turned is None:
+            return self
+        if self.orders == "one":
+            raise ValueError("with `orders: one` nothing is asked in the order of `turned`; leave one of them out")
+        if not _in_order(self.turned, "{b}", "{a}"):
+            raise ValueError("turned must hold {b} and {a} once each, {b} first")
+        if self.turned.partition("{b}")[0] != self.template.partition("{a}")[0]:
+            raise ValueError(
+                "turned must begin as template does up to its first text, so that a text is encoded alike on "
+                "either side; what names a side may stand behind the first text"
+            )
         return self
+
+
+def _in_order(template: str, first: str, second: str) -> bool:
+    one_each = template.count(first) == 1 and template.count(second) == 1
+    return one_each and template.index(first) < template.index(second)
 
 
 class PairBudget(Section):

@@ -175,6 +175,8 @@ def _write(out: Path, student: Student, state: State, config: DistillConfig, dty
     student.prompt.tokenizer.save_pretrained(out / "tokenizer")
     settings = {
         "template": config.prompt.template,
+        **({"turned": config.prompt.turned} if config.prompt.turned else {}),
+        **({"orders": config.prompt.orders} if config.prompt.orders != "both" else {}),
         "answers": list(config.prompt.answers),
         "max_length": config.max_length,
         "sites": student.sites,

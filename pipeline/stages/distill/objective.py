@@ -85,7 +85,8 @@ def pair_terms(
     targets = torch.from_numpy(data.targets[rows]).to(z.device)
     terms: dict[str, Tensor] = {}
     if "ce" in wanted:
-        terms["ce"] = _answer_term(logits.float(), targets, data, rows, config)
+        answers = logits if config.prompt.orders == "both" else logits[: len(rows)]
+        terms["ce"] = _answer_term(answers.float(), targets, data, rows, config)
     if wanted.keys() == {"ce"}:
         return terms
     z_a, z_b = z.float().chunk(2)

@@ -192,5 +192,5 @@ def pair_data(
         rows[target].to_numpy().astype(np.int64),
         prompt.texts(table["text"].to_list()),
         table["embedding"].to_numpy().astype(np.float32),
-        prompt_overhead=len(prompt.pair([], [])),
+        prompt_overhead=prompt.overhead,
     )

@@ -15,7 +15,7 @@ from pipeline.stages.distill.pair_data import PairData
 def student_scores(
     student: Student, pairs: PairData, batch_pairs: int, kept: Activations | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Decoder probabilities, the mean of both orders, and encoder cosines of pairs, both (n,).
+    """Decoder probabilities, the mean of the orders, and encoder cosines of pairs, both (n,).
 
     Args:
         batch_pairs: pairs of a forward pass; the longest come first. kept: the activations of the pairs, if any.
@@ -28,6 +28,6 @@ def student_scores(
         rows = order[begin : begin + batch_pairs]
         z, logits = student(make_batch(student, pairs, "pairs", rows, kept).to(device))
         z_a, z_b = z.chunk(2)
-        decoder[rows] = logits.softmax(1)[:, 1].view(2, -1).mean(0).cpu().numpy()
+        decoder[rows] = student.prompt.probability(student.prompt.answered(logits)).cpu().numpy()
         encoder[rows] = (z_a * z_b).sum(1).cpu().numpy()
     return decoder, encoder

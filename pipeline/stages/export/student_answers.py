@@ -49,10 +49,11 @@ def by_peft(student: Path, prompt: Any, pairs: list[tuple[str, str]], device: st
     found = []
     for a, b in pairs:
         first, second = prompt.texts([a, b])
-        orders = [prompt.pair(first, second), prompt.pair(second, first)]
+        orders = prompt.prompts([first], [second])
         with torch.inference_mode():
             logits = [model(input_ids=torch.tensor([ids], device=device)).logits[0, -1] for ids in orders]
-        found.append(float(torch.stack([row.float()[prompt.answers].softmax(0)[1] for row in logits]).mean()))
+        answers = prompt.answered(torch.stack([row.float()[prompt.answers] for row in logits]))
+        found.append(prompt.probability(answers).item())
     return found
 
 

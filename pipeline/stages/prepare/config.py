@@ -315,6 +315,14 @@ def has_catalogue(section: PrepareConfig) -> bool:
     )
 
 
+def entries_first(section: PrepareConfig) -> int | None:
+    """The place of an input whose pairs keep the catalogue's entry as `text_a`; None if there is none."""
+    files = enumerate([] if names_catalogue(section) else section.inputs)
+    kept = (n for n, file in files if isinstance(file, PairsFile) and not file.matches_only
+            and file.catalogue == "text_a")  # fmt: skip
+    return next(kept, None)
+
+
 def builds_pairs(section: PrepareConfig) -> bool:
     return any(
         isinstance(file, UtterancesFile | RetrievalFolder | CatalogueFile)

@@ -62,6 +62,35 @@ def test_a_tokenizers_first_token_begins_the_prompt_and_its_last_does_not_end_it
     assert prompt.pair([5], [6])[1:] == plain.pair([5], [6])
 
 
+TURNED = "Text 1: {b}\nstands in the FAQ. {a}\nis asked. Does it answer?"
+
+
+def test_sides_with_wordings_of_their_own(base: Path):
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    template = "Text 1: {a}\nis asked. {b}\nstands in the FAQ. Does it answer?"
+    prompt = PairPrompt(tokenizer, template, SPEC.answers, 64, TURNED)
+    firsts, seconds = (prompt.texts([pair[side] for pair in PAIRS]) for side in (0, 1))
+    found = [tokenizer.decode(ids) for ids in prompt.prompts(firsts, seconds)]
+    assert found == [text.format(a=a, b=b) for text in (template, TURNED) for a, b in PAIRS]
+    assert prompt.overhead == max(len(ids) for ids in prompt.prompts([[]], [[]]))
+    plain = PairPrompt(tokenizer, template, SPEC.answers, 64)
+    assert [tokenizer.decode(ids) for ids in plain.prompts(firsts, seconds)] == [
+        *found[: len(PAIRS)],
+        *(template.format(a=b, b=a) for a, b in PAIRS),
+    ]
+
+
+def test_asked_in_one_order_the_second_text_stands_alone(base: Path):
+    prompt = PairPrompt(AutoTokenizer.from_pretrained(base), SPEC.template, SPEC.answers, 64, orders="one")
+    firsts, seconds = (prompt.texts([pair[side] for pair in PAIRS]) for side in (0, 1))
+    prompts = prompt.prompts(firsts, seconds)
+    assert prompts == [*map(prompt.pair, firsts, seconds), *map(prompt.alone, seconds)]
+    logits = torch.arange(4.0 * len(PAIRS)).sin().view(-1, 2)
+    assert prompt.answered(logits).tolist() == logits[: len(PAIRS)].tolist()
+    expected = [(yes.exp() / (no.exp() + yes.exp())).item() for no, yes in logits[: len(PAIRS)]]
+    assert prompt.probability(prompt.answered(logits)).tolist() == pytest.approx(expected)
+
+
 def test_prompts_are_padded_on_the_right(base: Path):
     prompt = PairPrompt(AutoTokenizer.from_pretrained(base), SPEC.template, SPEC.answers, 5)
     ids, mask = prompt.pad([[5, 6, 7], [8]])

@@ -26,6 +26,18 @@ def test_a_student_that_reads_all_texts_gets_their_vectors() -> None:
     assert (whole.score.texts, whole.score.batch_size) == ("all", 8)
 
 
+@pytest.mark.parametrize("prompt", [{"orders": "one"}, {"turned": "Text 1: {b}\nText 2: {a}"}])
+def test_a_student_with_sides_is_asked_about_the_query_first(prompt: dict[str, str]) -> None:
+    pairs = {"kind": "pairs", "path": "a.csv", "catalogue": "text_a"}
+    distill = {"prompt": prompt}
+    with pytest.raises(ValidationError, match=r"prepare\.inputs\.0 call the queries' column text_a"):
+        Config.model_validate({"prepare": {"inputs": [pairs]}, "distill": distill})
+    ours = [pairs | {"matches_only": True}], [pairs | {"catalogue": "text_b"}]
+    by_id = [pairs, {"kind": "catalogue", "path": "b.csv"}]  # then prepare puts the query first
+    for inputs in (*ours, by_id):
+        Config.model_validate({"prepare": {"inputs": inputs}, "distill": distill})
+
+
 def test_every_registered_stage_has_its_section() -> None:
     config = config_type().model_validate({"prepare": INPUTS})
     for stage in ALL_STAGES.values():

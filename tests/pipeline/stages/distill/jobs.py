@@ -76,6 +76,6 @@ def training_log(folder: Path) -> pl.DataFrame:
 def probability_of_yes(lm: Any, prompt: PairPrompt, a: list[int], b: list[int]) -> float:
     """The decoder's probability of two texts by the causal LM alone: no padding, and the whole vocabulary."""
     with torch.no_grad():
-        prompts = [torch.tensor([prompt.pair(a, b)]), torch.tensor([prompt.pair(b, a)])]
-        logits = [lm(input_ids=ids).logits[0, -1] for ids in prompts]
+        orders = prompt.prompts([a], [b])[: 1 if prompt.orders == "one" else 2]
+        logits = [lm(input_ids=torch.tensor([ids])).logits[0, -1] for ids in orders]
     return float(np.mean([row[prompt.answers].softmax(0)[1].item() for row in logits]))

@@ -41,13 +41,17 @@ def distilled(folder: Path, base: Path, changes: dict[str, Any]) -> tuple[Job, C
     return asked, Context(0, Path(), Path(), Store(folder / "store"), {"distill.model": str(base)})
 
 
-@pytest.mark.parametrize("changes", [KEPT, NOT_KEPT])
+ONE_ORDER = KEPT | {"prompt": {"orders": "one"}}
+SIDES = KEPT | {"prompt": {"template": "Text: {a}\nEntry: {b}\nAnswered?", "turned": "Text: {b}\nAsked: {a}\nSo?"}}
+
+
+@pytest.mark.parametrize("changes", [KEPT, NOT_KEPT, ONE_ORDER, SIDES])
 def test_scores_are_pefts_and_the_exported_modules(base: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
     """The decoder against peft, a prompt at a time; the encoder against the module that is exported."""
     asked, context = distilled(tmp_path, base, changes)
     pairs = pl.read_parquet(asked.filtered).filter(split="dev").head(9)
     decoder, encoder = score_as_trained(asked.out, pairs, asked.embeddings, 4, context)
-    assert bool(list(context.store.activations.glob("*/hidden.npy"))) == (changes is KEPT)
+    assert bool(list(context.store.activations.glob("*/hidden.npy"))) == (changes is not NOT_KEPT)
 
     student = distilled_student(asked.out, context)
     texts = dict(pl.read_parquet(asked.embeddings).select("text_id", "text").iter_rows())

@@ -16,6 +16,9 @@ from pipeline.stages.distill.config import DistillConfig
         ({"weights": {"ce": 0, "mcl": 0, "dist": 0}}, "at least one weight must be above 0"),
         ({"prompt": {"template": "{a} {b} {b}"}}, r"once each, \{a\} first"),
         ({"prompt": {"template": "{b} {a}"}}, r"once each, \{a\} first"),
+        ({"prompt": {"turned": "Text 1: {a} {b}"}}, r"turned must hold \{b\} and \{a\} once each"),
+        ({"prompt": {"turned": "Entry: {b}\nText 2: {a}"}}, "turned must begin as template does"),
+        ({"prompt": {"turned": "Text 1: {b} {a}", "orders": "one"}}, "leave one of them out"),
         ({"objective": "infonce", "weights": {"mcl": 0}}, "objective infonce is weighed by weights.mcl"),
     ],
 )

@@ -116,6 +116,15 @@ def test_sft_is_the_answer_alone(output: tuple[Tensor, Tensor], data: PairData):
     assert {name: value.item() for name, value in found.items()} == {"ce": expected.item()}
 
 
+def test_asked_in_one_order_the_second_half_answers_nothing(output: tuple[Tensor, Tensor], data: PairData):
+    once = terms(output, data, objective="sft", prompt={"orders": "one"})["ce"]
+    expected = torch.nn.functional.cross_entropy(
+        output[1][: len(ROWS)].float(), torch.from_numpy(data.targets[ROWS]).long()
+    )
+    assert once.item() == pytest.approx(expected.item(), abs=1e-6)
+    assert once.item() != pytest.approx(terms(output, data, objective="sft")["ce"].item(), abs=1e-3)
+
+
 def test_a_weight_of_zero_removes_a_term(output: tuple[Tensor, Tensor], data: PairData):
     assert terms(output, data, weights={"mcl": 0, "ce": 0}).keys() == {"dist"}
     assert terms(output, data, weights={"mcl": 0, "dist": 0}).keys() == {"ce"}
