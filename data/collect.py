@@ -166,7 +166,7 @@ def _checked_row(row: Row, check: Callable[[int, Mapping[str, Any]], tuple[Any, 
     try:
         return check(row.number, row.values)
     except Unusable as why:
-        return Reject(row.number, str(why), raw_json(row.values))
+        return Reject(row.number, str(why), raw_json(row.given or row.values))
 
 
 def _is_missing(value: Any) -> bool:

@@ -8,10 +8,14 @@ from typing import Any, NamedTuple
 
 
 class Row(NamedTuple):
-    """A row: its 1-based number (header and blank lines not counted) and its values by column."""
+    """A row: its 1-based number (header and blank lines not counted) and its values by column.
+
+    `given`: as it stands in the file, where `values` were made of it.
+    """
 
     number: int
     values: dict[str, Any]
+    given: dict[str, Any] | None = None
 
 
 class Reject(NamedTuple):

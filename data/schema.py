@@ -124,6 +124,18 @@ TRAINING_LOG = pa.schema(
         pa.field("dev_encoder_auroc", pa.float64()),
     ]
 )
+QUERY_METRICS = ("recall@1", "recall@5", "recall@10", "mrr@10", "ndcg@10", "map@100", "graded_ndcg@10")
+QUERIES = pa.schema(  # how well a catalogue's entries are found for each query
+    [
+        pa.field("query_id", pa.int64(), nullable=False),  # into embeddings.parquet
+        pa.field("query", pa.string(), nullable=False),
+        pa.field("group", pa.string(), nullable=False),  # what is resampled together
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("unseen_entry", pa.bool_(), nullable=False),  # no pair of train has an entry that answers it
+        pa.field("score", pa.string(), nullable=False),  # teacher, encoder, decoder, fused
+        *(pa.field(name, pa.float64(), nullable=name.startswith("graded")) for name in QUERY_METRICS),
+    ]
+)
 RANKINGS = ("teacher", "encoder_untrained", "encoder", "decoder", "fused")
 RETRIEVAL = pa.schema(
     [

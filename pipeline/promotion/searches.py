@@ -121,7 +121,7 @@ def _written_order(path: Path, queries: list[str], place: dict[str, int]) -> Ord
 
 
 def _order_in_use(config: Config, store: Store, key: str, queries: list[str], entries: list[str]) -> Order:
-    from pipeline.stages.export.retrieval import embedded, student_orders
+    from pipeline.evaluation.search import embedded, student_orders
 
     student = load_checked(store, key)
     vectors = embedded(student, entries, "embedding the catalogue with the student in use")

@@ -20,13 +20,14 @@ from models.student.folder import assemble, set_decision
 from models.student.load import load_student, score_pairs
 from pipeline.contract.stage import Context
 from pipeline.evaluation.decision import MEASURED, SCORES, check_dev, evaluate, fit_decision, probability
+from pipeline.evaluation.search import Settings, measure_retrieval, ndcg
 from pipeline.stages.export.clean_process import check_in_clean_process, spread_sample
 from pipeline.stages.export.config import ExportConfig
 from pipeline.stages.export.figures import draw_all
 from pipeline.stages.export.report import HEADLINE, disagreements, write_report
-from pipeline.stages.export.retrieval import measure_retrieval, ndcg
 from pipeline.stages.filter.artifact import bounds_in_force
 from pipeline.stages.prepare.artifact import catalogue_columns
+from pipeline.stages.score.artifact import search_of
 from pipeline.store.manifest import Manifest, read_manifest
 from pipeline.terminal.progress import progress
 
@@ -37,7 +38,7 @@ CHECKED_PAIRS = 16
 def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Context) -> dict[str, Any]:
     """Write `student/`, `predictions.parquet`, `metrics.json`, `figures/` and `report.html`.
 
-    Where an input names a catalogue, also `retrieval.json` and `runs/`; see `pipeline.stages.export.retrieval`.
+    Where an input names a catalogue, also `retrieval.json`, `queries.parquet` and `runs/`; see `pipeline.evaluation.search`.
 
     All dev and test pairs are scored, through the assembled `student/` and nothing else; the labelled ones are
     measured. Thresholds, fusion and calibration are fitted on dev.
@@ -58,7 +59,13 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
     _assemble(student, inputs["distill"], base, context, layers, trusted)
     model = load_student(student, trust_remote_code=trusted)
     decision, predictions = fit_decision(_scored(model, pairs, config.batch_pairs))
-    retrieval = measure_retrieval(model, decision.fusion, inputs, out, config, context.seed)
+    search = search_of(inputs["prepare"], inputs["score"])
+    retrieval = {}
+    if search is not None:
+        settings = Settings(
+            config.retrieval_queries, config.candidates, config.batch_pairs, config.bootstrap, context.seed
+        )
+        retrieval = measure_retrieval(model, decision.fusion, search, out, settings)
     del model
     if torch.cuda.is_available():
         torch.cuda.empty_cache()  # the clean process needs the room

@@ -18,12 +18,17 @@ import torch
 from data.schema import PAIRS, PREDICTIONS, write_table
 from pipeline.contract.stage import Context
 from pipeline.evaluation.decision import MEASURED, SCORES, check_dev, evaluate, fit_decision
-from pipeline.stages.distill.artifact import score_as_trained
+from pipeline.evaluation.search import Settings, measure_retrieval
+from pipeline.stages.distill.artifact import distilled_student, score_as_trained
 from pipeline.stages.export.config import ExportConfig
+from pipeline.stages.score.artifact import search_of
+from pipeline.store.manifest import read_manifest
 
 
 def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Context) -> dict[str, Any]:
     """Write `predictions.parquet` (the labelled pairs of dev and test) and `metrics.json`.
+
+    Where an input names a catalogue, also what `pipeline.evaluation.search` writes.
 
     Raises:
         FlipkdError: dev lacks pairs of a label.
@@ -41,6 +46,14 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
     )
     decision, predictions = fit_decision(predictions)
     write_table(predictions.to_arrow(), out / "predictions.parquet", PREDICTIONS)
+    prepared = context.store.path("prepare", read_manifest(inputs["score"]).inputs["prepare"])
+    search = search_of(prepared, inputs["score"])
+    if search is not None:
+        student = distilled_student(inputs["distill"], context)
+        settings = Settings(
+            config.retrieval_queries, config.candidates, config.batch_pairs, config.bootstrap, context.seed
+        )
+        measure_retrieval(student, decision.fusion, search, out, settings)
     metrics = evaluate(
         predictions,
         decision,

@@ -92,7 +92,7 @@ def judged_pairs(
         collection.judged.append((place, row.number, query, entry, grade))
         collection.groups[query] = query
         values = {"text_a": collection.queries[query], "text_b": collection.entries[entry], "group": query}
-        yield Row(row.number, values | {"label": int(grade >= file.relevant_from)})
+        yield Row(row.number, values | {"label": int(grade >= file.relevant_from)}, row.values)
 
 
 def answered_pairs(
@@ -130,7 +130,7 @@ def answered_pairs(
             collection.groups.setdefault(query, group)
             collection.judged.append((place, row.number, query, entry, None))
         given = {name: row.values.get(column) for name, column in columns.items()}
-        yield Row(row.number, {"label": 1} | given | {"text_b": collection.entries[entry]})
+        yield Row(row.number, {"label": 1} | given | {"text_b": collection.entries[entry]}, row.values)
 
 
 def _named(row: Row, column: str) -> str | None:

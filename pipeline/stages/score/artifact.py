@@ -7,6 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
+from pipeline.evaluation.search import Search
+from pipeline.stages.prepare.artifact import catalogue_columns, catalogue_entries, grades, has_own_ids
+
 MORE_TEXTS = "texts.parquet"
 
 
@@ -14,6 +17,22 @@ def more_text_ids(embeddings: Path) -> pl.Series:
     """The `text_id` of training texts besides those of pairs: texts without a label, and perhaps utterances."""
     file = embeddings.with_name(MORE_TEXTS)
     return pl.read_parquet(file)["text_id"] if file.is_file() else pl.Series("text_id", [], dtype=pl.Int64)
+
+
+def search_of(prepared: Path, scored: Path) -> Search | None:
+    """What the catalogues of a run are asked; None if no input names one.
+
+    Args:
+        prepared, scored: artifacts of `prepare` and `score`.
+    """
+    sides = catalogue_columns(prepared)
+    if not sides:
+        return None
+    embeddings = scored / "embeddings.parquet"
+    rows = queries_and_entries(scored / "scores.parquet", sides, grades(prepared))
+    return Search(
+        rows, entries_of(rows, catalogue_entries(prepared), embeddings), embeddings, has_own_ids(prepared)
+    )
 
 
 def queries_and_entries(

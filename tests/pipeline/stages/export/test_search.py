@@ -15,7 +15,7 @@ import pytrec_eval
 
 from data.schema import CATALOGUE
 from models.student.load import load_student, score_pairs
-from pipeline.stages.export.retrieval import GRADED, METRICS, searched_in
+from pipeline.evaluation.search import GRADED, METRICS, searched_in
 from pipeline.stages.score.artifact import entries_of, queries_and_entries
 from tests.tiny import tiny_config, tiny_faq, tiny_retrieval
 

@@ -8,7 +8,7 @@ splits. Four rankings of each query:
 - `decoder`, `fused`: the encoder's first entries (`export.candidates`), ranked anew by the probability that query
   and entry match; the entries behind them stay where they are.
 
-Written are `retrieval.json` and, for other tools, TREC files (`runs/`): `SPLIT-SCORE.trec` (query, Q0, entry,
+Written are `retrieval.json`, `queries.parquet` with the metrics of every query, and, for other tools, TREC files (`runs/`): `SPLIT-SCORE.trec` (query, Q0, entry,
 rank, score, tag; the score only counts down from the top), `SPLIT.qrels` (query, 0, entry, 1 or the grade), and
 the texts of both ids in `queries.jsonl` and `entries.jsonl`, as BEIR has them. An id is the text's `text_id` in
 `embeddings.parquet`, or the id that a retrieval set gives it. Where grades say more than yes and no, nDCG by grade
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ import numpy as np
 import polars as pl
 
 from data.errors import FlipkdError
+from data.schema import QUERIES, QUERY_METRICS, write_table
 from data.trec import field
 from models.runtime.precision import matrix_precision
 from models.student.flipkd_student import FlipkdStudent, fused
@@ -44,15 +45,41 @@ from pipeline.evaluation.retrieval import (
     ranked,
     reranked,
 )
-from pipeline.stages.export.config import ExportConfig
-from pipeline.stages.prepare.artifact import catalogue_columns, catalogue_entries, grades, has_own_ids
-from pipeline.stages.score.artifact import entries_of, queries_and_entries
 from pipeline.terminal.progress import progress
 
-log = logging.getLogger("flipkd.export")
-METRICS = ("recall@1", "recall@5", "recall@10", "mrr@10", "ndcg@10", "map@100")
+log = logging.getLogger("flipkd.retrieval")
 GRADED = "graded_ndcg@10"
+METRICS = tuple(name for name in QUERY_METRICS if name != GRADED)
 DEPTH = 1000  # of a run file
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a catalogue is asked.
+
+    Attributes:
+        rows: pairs as `query_id`, `query`, `entry_id`, `entry`, `label`, `split`, `group`, `grade`; the ids are
+            `text_id`s.
+        entries: the catalogue, all entries of all splits: `entry_id`, `entry`, `name` (a set's id, or null).
+        embeddings: the teacher's vectors, `embeddings.parquet`.
+        own_ids: the entries' names and the queries' groups are the ids by which they are written.
+    """
+
+    rows: pl.DataFrame
+    entries: pl.DataFrame
+    embeddings: Path
+    own_ids: bool
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a search is measured: the fields of `export` in the config that say so, and the seed of what is drawn."""
+
+    queries: int
+    candidates: int
+    batch_pairs: int
+    bootstrap: int
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -63,69 +90,68 @@ class Searched:
         task: entries and queries by their `text_id`, as text; `documents` are the entries' texts.
         texts: of the queries, (q,). groups: what is resampled together, a query's group or itself, (q,).
         grades: of each query's judged entries, by the entry's number; all empty without grades.
+        unseen: whether no entry that answers the query stands in a pair of train, (q,).
     """
 
     task: Task
     texts: list[str]
     groups: list[str]
     grades: list[dict[int, int]]
+    unseen: np.ndarray
 
 
 def measure_retrieval(
-    student: FlipkdStudent,
-    fusion: dict[str, float],
-    inputs: Mapping[str, Path],
-    out: Path,
-    config: ExportConfig,
-    seed: int,
+    student: FlipkdStudent, fusion: dict[str, float], search: Search, out: Path, settings: Settings
 ) -> dict[str, Any]:
-    """Rank the catalogue for the queries of dev and test; write `retrieval.json` and `runs/`.
+    """Rank the catalogue for the queries of dev and test; write `retrieval.json`, `queries.parquet` and `runs/`.
 
     Args:
         fusion: of the student's decision.
 
     Returns:
         By split what `retrieval.json` holds: `queries`, `queries_there`, `entries`, `candidates`, and `scores` and
-        `against_teacher`, each `{score: {metric: {"value", "low", "high"}}}`. Empty if no input names a catalogue.
+        `against_teacher`, each `{score: {metric: {"value", "low", "high"}}}`. Where entries are held out, besides
+        `seen_entries` and `unseen_entries`: the same of the queries that each answer.
     """
-    sides = catalogue_columns(inputs["prepare"])
-    if not sides:
-        return {}
-    prepared, embeddings = inputs["prepare"], inputs["score"] / "embeddings.parquet"
-    rows = queries_and_entries(inputs["score"] / "scores.parquet", sides, grades(prepared))
-    own_ids = has_own_ids(prepared)
     runs = out / "runs"
     runs.mkdir()
     found: dict[str, Any] = {}
     asked: dict[str, str] = {}
-    entries = entries_of(rows, catalogue_entries(prepared), embeddings)
-    names = entries.select(pl.col("name") if own_ids else pl.col("entry_id").cast(pl.String)).to_series().to_list()
+    tables: list[pl.DataFrame] = []
+    entries = search.entries
+    named = pl.col("name") if search.own_ids else pl.col("entry_id").cast(pl.String)
+    names = entries.select(named).to_series().to_list()
     _write_texts(runs / "entries.jsonl", dict(zip(names, entries["entry"], strict=True)))
     vectors = embedded(student, entries["entry"].to_list(), "embedding the catalogue")
     for split in MEASURED:
-        searched = searched_in(rows, entries, split, config.retrieval_queries, seed)
+        searched = searched_in(search.rows, entries, split, settings.queries, settings.seed)
         if searched is None:
-            log.warning("export: no query of %s has an entry that answers it, so retrieval is not measured", split)
+            log.warning("no query of %s has an entry that answers it, so retrieval is not measured", split)
             continue
         task = searched.task
-        log.info("export: %d queries of %s to %d entries", len(task.queries), split, len(task.entries))
-        orders = {"teacher": ranked(_teacher_cosines(task, embeddings))}
+        log.info("%d queries of %s to %d entries", len(task.queries), split, len(task.entries))
+        orders = {"teacher": ranked(_teacher_cosines(task, search.embeddings))}
         orders |= student_orders(
             student,
             fusion,
             searched.texts,
             task.documents,
             vectors,
-            candidates=config.candidates,
-            batch_pairs=config.batch_pairs,
+            candidates=settings.candidates,
+            batch_pairs=settings.batch_pairs,
         )
-        found[split] = _measured(searched, orders, config, seed)
-        queries = searched.groups if own_ids else task.queries
+        metrics, values = _values(searched, orders)
+        found[split] = _measured(searched, metrics, values, settings)
+        tables += [_query_rows(searched, split, name, metrics, own) for name, own in values.items()]
+        queries = searched.groups if search.own_ids else task.queries
         for name, order in orders.items():
             write_run(runs / f"{split}-{name}.trec", queries, names, order, name)
         write_judgements(runs / f"{split}.qrels", queries, names, searched)
         asked |= dict(zip(queries, searched.texts, strict=True))
     _write_texts(runs / "queries.jsonl", asked)
+    if tables:
+        table = pl.concat(tables, how="diagonal").select(QUERIES.names).to_arrow()
+        write_table(table, out / "queries.parquet", QUERIES)
     text = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False)
     (out / "retrieval.json").write_text(text + "\n", encoding="utf-8")
     return found
@@ -155,6 +181,7 @@ def searched_in(rows: pl.DataFrame, entries: pl.DataFrame, split: str, most: int
         [[number[entry] for entry in ids] for ids in chosen["entry_id"]],
         asked.height,
     )
+    trained = set(rows.filter(split="train")["entry_id"])
     groups = chosen.select(pl.coalesce("group", pl.format("query {}", "query_id")))
     graded: dict[int, dict[int, int]] = {}
     of_split = rows.filter(pl.col("split") == split, pl.col("grade").is_not_null())
@@ -165,6 +192,7 @@ def searched_in(rows: pl.DataFrame, entries: pl.DataFrame, split: str, most: int
         chosen["query"].to_list(),
         groups.to_series().to_list(),
         [graded.get(query, {}) for query in chosen["query_id"]],
+        np.array([trained.isdisjoint(ids) for ids in chosen["entry_id"].to_list()], bool),
     )
 
 
@@ -210,26 +238,55 @@ def _teacher_cosines(task: Task, embeddings: Path) -> Numbers:
     return vectors[: len(task.queries)] @ vectors[len(task.queries) :].T
 
 
-def _measured(searched: Searched, orders: Mapping[str, Order], config: ExportConfig, seed: int) -> dict[str, Any]:
-    task = searched.task
-    metrics_of = QueryMetrics(task, METRICS)
+def _values(searched: Searched, orders: Mapping[str, Order]) -> tuple[tuple[str, ...], dict[str, Numbers]]:
+    """The metrics that are measured, and those of each query, (q, metrics), by score."""
+    metrics_of = QueryMetrics(searched.task, METRICS)
     values = {name: metrics_of(order) for name, order in orders.items()}
-    metrics = METRICS
-    if any(grade > 1 for grades in searched.grades for grade in grades.values()):
-        metrics = (*METRICS, GRADED)
-        values = {
-            name: np.column_stack([found, graded_ndcg(orders[name], searched.grades, 10)])
-            for name, found in values.items()
-        }
-    scores, against = intervals(values, "teacher", config.bootstrap, seed, metrics=metrics, groups=searched.groups)
-    return {
-        "queries": len(task.queries),
+    if not any(grade > 1 for grades in searched.grades for grade in grades.values()):
+        return METRICS, values
+    graded = {name: graded_ndcg(order, searched.grades, 10) for name, order in orders.items()}
+    return (*METRICS, GRADED), {name: np.column_stack([own, graded[name]]) for name, own in values.items()}
+
+
+def _measured(
+    searched: Searched, metrics: Sequence[str], values: Mapping[str, Numbers], settings: Settings
+) -> dict[str, Any]:
+    task = searched.task
+
+    def of(chosen: np.ndarray) -> dict[str, Any]:
+        groups = [group for group, taken in zip(searched.groups, chosen, strict=True) if taken]
+        own = {name: found[chosen] for name, found in values.items()}
+        scores, against = intervals(
+            own, "teacher", settings.bootstrap, settings.seed, metrics=metrics, groups=groups
+        )
+        return {"queries": int(chosen.sum()), "scores": scores, "against_teacher": against}
+
+    whole = of(np.ones(len(task.queries), bool)) | {
         "queries_there": task.there,
         "entries": len(task.entries),
-        "candidates": min(config.candidates, len(task.entries)),
-        "scores": scores,
-        "against_teacher": against,
+        "candidates": min(settings.candidates, len(task.entries)),
     }
+    unseen = searched.unseen
+    if unseen.any() and not unseen.all():
+        whole |= {"seen_entries": of(~unseen), "unseen_entries": of(unseen)}
+    return whole
+
+
+def _query_rows(
+    searched: Searched, split: str, score: str, metrics: Sequence[str], values: Numbers
+) -> pl.DataFrame:
+    """The metrics of one score, a row for each query, with columns of `QUERIES`."""
+    return pl.DataFrame(
+        {
+            "query_id": [int(query) for query in searched.task.queries],
+            "query": searched.texts,
+            "group": searched.groups,
+            "split": split,
+            "unseen_entry": searched.unseen,
+            "score": score,
+            **dict(zip(metrics, values.T, strict=True)),
+        }
+    )
 
 
 def write_run(path: Path, queries: list[str], entries: list[str], order: Order, tag: str) -> None:
