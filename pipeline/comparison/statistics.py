@@ -19,6 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from data.errors import FlipkdError
+from pipeline.comparison import retrieval
 from pipeline.evaluation.bootstrap import PERCENTILES, Sample, clusters, resamples, weighted_metrics
 from pipeline.evaluation.headline import SCORES
 from pipeline.evaluation.metrics import METRICS
@@ -71,6 +72,9 @@ def value_rows(students: Iterable[MeasuredStudent]) -> pl.DataFrame:
                     value = scores[score][metric]["value"]
                     if value is not None:
                         rows.setdefault((student.dataset, *who, split, score, metric), value)
+        for split, score, metric, value in retrieval.figures(student.folder):
+            who = (teacher, 0) if score == TEACHER else (student.variant, student.seed)
+            rows.setdefault((student.dataset, *who, split, score, metric), value)
     return pl.DataFrame([(*key, value) for key, value in rows.items()], schema=ROWS, orient="row")
 
 
@@ -161,6 +165,9 @@ def _summarise(
     spread = {
         key: {m: np.concatenate(parts) for m, parts in found.items() if parts} for key, found in drawn.items()
     }
+    for key, found in _searches(dataset, students, teachers, count, seed).items():
+        exact[key] = {**exact[key], **{metric: np.array([level]) for metric, (level, _) in found.items()}}
+        spread[key] |= {metric: draws for metric, (_, draws) in found.items()}
     variants = list(dict.fromkeys(student.variant for student in students))
     scores = (*SCORES[1:], BEST)
 
@@ -178,7 +185,7 @@ def _summarise(
     named = dict.fromkeys(teachers.values())
     for variant, score in [*((name, TEACHER) for name in named), *((v, s) for v in variants for s in scores)]:
         ours = keys(variant, score)
-        for metric in METRICS:
+        for metric in (*METRICS, *retrieval.METRICS):
             if metric not in exact[ours[0]]:
                 continue
             level, draws = means(ours, metric)
@@ -196,6 +203,30 @@ def _summarise(
                     "against": other, "seeds": len(mine), "mean": level - their_level, "deviation": None,
                     **_interval(draws - their_draws),
                 }  # fmt: skip
+
+
+def _searches(
+    dataset: str, students: list[MeasuredStudent], teachers: Mapping[str, str], count: int, seed: int
+) -> dict[Key, dict[str, tuple[float, Numbers]]]:
+    """Metrics of retrieval for every score of every student, as they are and in resamples of the queries.
+
+    Returns:
+        By student's score and metric; empty where the pairs name no catalogue.
+    """
+    found: dict[Key, dict[str, tuple[float, Numbers]]] = {}
+    first: pl.DataFrame | None = None
+    for student in students:
+        queries = retrieval.queries_of_test(student.folder)
+        if queries is None:
+            continue
+        asked = queries.select("query_id", "group", "score")
+        if first is not None and not asked.equals(first):
+            raise FlipkdError(f"{dataset}: variant {student.variant} was asked other test queries than the others")
+        first = asked
+        for score, metrics in retrieval.resampled(queries, count, seed).items():
+            who, number = (teachers[student.variant], 0) if score == TEACHER else (student.variant, student.seed)
+            found.setdefault((who, number, score), metrics)
+    return found
 
 
 def shared(ours: list[Key], theirs: list[Key]) -> tuple[list[Key], list[Key]]:

@@ -12,7 +12,7 @@ from pipeline.evaluation.headline import SHOWN_METRICS
 from pipeline.terminal.markdown import markdown_table
 
 COLUMNS = ("decoder", "encoder", "fused", BEST)
-SHOWN = ("f1", "auroc")
+SHOWN = {"f1": SHOWN_METRICS["f1"], "auroc": SHOWN_METRICS["auroc"], "ndcg@10": "nDCG@10", "recall@1": "recall@1"}
 # Of what a training cost: the column's title, and how its numbers are written.
 COSTS = {
     "seconds": ("seconds", ",.0f"),
@@ -23,7 +23,7 @@ COLOURS = {"decoder": "#b3541e", "encoder": "#1f6f8b", "fused": "#4a4e69"}
 
 
 def markdown(summary: pl.DataFrame, against: str) -> str:
-    """A section for each dataset: for F1 and AUROC on test a row for each variant, means over seeds.
+    """A section for each dataset: for each metric of `SHOWN` on test a row for each variant, means over seeds.
 
     Args:
         summary: from `pipeline.comparison.statistics.summarise`, with the same `against`.
@@ -31,13 +31,14 @@ def markdown(summary: pl.DataFrame, against: str) -> str:
     parts = []
     for (dataset,), part in summary.group_by("dataset", maintain_order=True):
         parts.append(f"## {dataset}")
-        parts += [_table(part.filter(metric=metric), metric, against) for metric in SHOWN]
+        there = set(part["metric"])
+        parts += [_table(part.filter(metric=metric), metric, against) for metric in SHOWN if metric in there]
     return "\n\n".join(parts) + "\n"
 
 
 def _table(rows: pl.DataFrame, metric: str, against: str) -> str:
     cells = {(r["variant"], r["score"], r["against"]): r for r in rows.to_dicts()}
-    head = [SHOWN_METRICS[metric], *COLUMNS[:3], f"best - {against}'s best", "best - teacher"]
+    head = [SHOWN[metric], *COLUMNS[:3], f"best - {against}'s best", "best - teacher"]
     most = rows.filter(against="")["seeds"].max()
     names = rows["variant"].unique(maintain_order=True).to_list()
     lines = [[name, _value(cells[name, TEACHER, ""]), "", "", "", ""] for name in names if is_teacher(name)]

@@ -8,11 +8,11 @@ splits. Four rankings of each query:
 - `decoder`, `fused`: the encoder's first entries (`export.candidates`), ranked anew by the probability that query
   and entry match; the entries behind them stay where they are.
 
-Written are `retrieval.json`, `queries.parquet` with the metrics of every query, and, for other tools, TREC files (`runs/`): `SPLIT-SCORE.trec` (query, Q0, entry,
-rank, score, tag; the score only counts down from the top), `SPLIT.qrels` (query, 0, entry, 1 or the grade), and
-the texts of both ids in `queries.jsonl` and `entries.jsonl`, as BEIR has them. An id is the text's `text_id` in
-`embeddings.parquet`, or the id that a retrieval set gives it. Where grades say more than yes and no, nDCG by grade
-is measured too.
+Written are `retrieval.json`, `queries.parquet` with the metrics of every query, and, for other tools, TREC files
+(`runs/`): `SPLIT-SCORE.trec` (query, Q0, entry, rank, score, tag; the score only counts down from the top),
+`SPLIT.qrels` (query, 0, entry, 1 or the grade), and the texts of both ids in `queries.jsonl` and `entries.jsonl`,
+as BEIR has them. An id is the text's `text_id` in `embeddings.parquet`, or the id that a retrieval set gives it.
+Where grades say more than yes and no, nDCG by grade is measured too.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a search is measured: the fields of `export` in the config that say so, and the seed of what is drawn."""
+    """How a search is measured: fields of `export` in the config, and the seed of what is drawn."""
 
     queries: int
     candidates: int
@@ -150,7 +150,8 @@ def measure_retrieval(
         asked |= dict(zip(queries, searched.texts, strict=True))
     _write_texts(runs / "queries.jsonl", asked)
     if tables:
-        table = pl.concat(tables, how="diagonal").select(QUERIES.names).to_arrow()
+        every_column = pl.DataFrame(schema=pl.Schema(QUERIES))
+        table = pl.concat([every_column, *tables], how="diagonal").to_arrow()
         write_table(table, out / "queries.parquet", QUERIES)
     text = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False)
     (out / "retrieval.json").write_text(text + "\n", encoding="utf-8")

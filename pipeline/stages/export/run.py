@@ -38,7 +38,7 @@ CHECKED_PAIRS = 16
 def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Context) -> dict[str, Any]:
     """Write `student/`, `predictions.parquet`, `metrics.json`, `figures/` and `report.html`.
 
-    Where an input names a catalogue, also `retrieval.json`, `queries.parquet` and `runs/`; see `pipeline.evaluation.search`.
+    Where an input names a catalogue, also what `pipeline.evaluation.search` writes.
 
     All dev and test pairs are scored, through the assembled `student/` and nothing else; the labelled ones are
     measured. Thresholds, fusion and calibration are fitted on dev.

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pipeline.contract.stage import Stage, Summary
 from pipeline.stages.export.config import ExportConfig
+from pipeline.stages.prepare.config import has_catalogue
+
+
+def _raw_inputs(config: Any, download: bool) -> dict[str, str]:
+    # What a catalogue is asked came later; of other pairs, what was measured before stays valid.
+    return {"searches": "the catalogue"} if has_catalogue(config.prepare) else {}
 
 
 def _sentence(summary: Summary) -> str:
@@ -21,4 +29,5 @@ STAGE = Stage(
     section_name="export",
     sentence=_sentence,
     names=("distill.model",),
+    raw_inputs=_raw_inputs,
 )

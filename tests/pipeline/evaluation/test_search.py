@@ -10,10 +10,11 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 import pytrec_eval
 
-from data.schema import CATALOGUE
+from data.schema import CATALOGUE, QUERIES
 from models.student.load import load_student, score_pairs
 from pipeline.evaluation.search import GRADED, METRICS, searched_in
 from pipeline.stages.score.artifact import entries_of, queries_and_entries
@@ -75,6 +76,52 @@ def test_trec_eval_gives_the_same_figures(exported: Path, split: str, score: str
     first = [found["recip_rank"] for found in by_query.values()]  # of the whole ranking; ours ends at 10
     assert told["mrr@10"]["value"] == pytest.approx(np.mean([rank if rank > 0.0999 else 0 for rank in first]))
     assert set(told) == set(METRICS)
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_every_querys_own_figures_are_trec_evals(exported: Path, split: str) -> None:
+    assert pq.read_schema(exported / "queries.parquet").equals(QUERIES)
+    rows = pl.read_parquet(exported / "queries.parquet").filter(split=split)
+    truth = read_judgements(exported / f"runs/{split}.qrels")
+    told = json.loads((exported / "retrieval.json").read_text("utf-8"))[split]["scores"]
+    for (score,), part in rows.group_by("score"):
+        run = read_run(exported / f"runs/{split}-{score}.trec")
+        expected = pytrec_eval.RelevanceEvaluator(truth, set(TREC.values())).evaluate(run)
+        assert part.height == len(truth)
+        for row in part.iter_rows(named=True):
+            found = expected[str(row["query_id"])]
+            assert [row[ours] for ours in TREC] == pytest.approx([found[theirs] for theirs in TREC.values()])
+            assert row["graded_ndcg@10"] is None
+        assert part["ndcg@10"].mean() == pytest.approx(told[score]["ndcg@10"]["value"])
+    assert rows["score"].n_unique() == 4
+    assert not rows["unseen_entry"].any()
+
+
+def test_queries_of_held_out_entries_are_measured_apart(tmp_path: Path, prefect_server: None) -> None:
+    from flows.flip import flip
+
+    columns = {"text_a": "question", "text_b": "title", "catalogue": "text_b"}
+    prepare = {
+        "inputs": [{"kind": "pairs", "path": str(tiny_faq(tmp_path / "faq.csv", queries=10)), **columns}],
+        "splitting": {"entries": "held_out", "dev": 0.25, "test": 0.25}, "max_rejected": 0.5,
+    }  # fmt: skip
+    flip(tiny_config(tmp_path, prepare=prepare, export={"bootstrap": 100, "candidates": CANDIDATES}))
+    exported = next((tmp_path / "store/artifacts/export").glob("*/manifest.json")).parent
+    pairs = pl.read_parquet(artifact(exported, "prepare") / "pairs.parquet")
+    trained = set(pairs.filter(split="train")["text_b"])
+    answers = pairs.filter(label=1).group_by("text_a").agg("text_b")
+    unseen = {query for query, entries in answers.iter_rows() if trained.isdisjoint(entries)}
+    rows = pl.read_parquet(exported / "queries.parquet").filter(split="test", score="encoder")
+    assert set(rows.filter("unseen_entry")["query"]) == unseen & set(rows["query"])
+    found = json.loads((exported / "retrieval.json").read_text("utf-8"))["test"]
+    assert 0 < len(unseen & set(rows["query"])) < rows.height
+    parts = {"unseen_entries": rows.filter("unseen_entry"), "seen_entries": rows.filter(~pl.col("unseen_entry"))}
+    for name, part in parts.items():
+        assert found[name]["queries"] == part.height
+        assert found[name]["scores"]["encoder"]["recall@5"]["value"] == pytest.approx(part["recall@5"].mean())
+    report = " ".join((exported / "report.html").read_text("utf-8").split())
+    assert "encoder, unseen entries" in report
+    assert f"{parts['unseen_entries'].height} of them answered by entries alone that no pair of train" in report
 
 
 def test_every_query_meets_the_whole_catalogue_and_its_own_entry(exported: Path) -> None:
