@@ -78,6 +78,9 @@ SCORES = pa.schema(
 # The last column of scores.parquet where `score.cross_encoder` is set: the cross-encoder's own score, on its own
 # scale. `teacher_score` is then the mean of the cosine and of that score brought to the cosine's scale.
 CROSS_ENCODER_SCORE = pa.field("cross_encoder_score", pa.float32())
+# The last column of scores.parquet and filtered.parquet where a text is longer than the teacher's window: whether
+# one of the pair's is.
+TRUNCATED = pa.field("truncated", pa.bool_())
 CANDIDATES = pa.schema(  # a catalogue's entries that the teacher ranks first for each query, and its matches
     [
         pa.field("query_id", pa.int64(), nullable=False),  # into embeddings.parquet

@@ -66,7 +66,7 @@ class PairPrompt:
         middle, tail = rest.split("{b}")
         self.tokenizer = tokenizer
         self.max_length = max_length
-        self._lead = " " if head.endswith(" ") else ""
+        self.lead = " " if head.endswith(" ") else ""
         specials = [
             i for i in tokenizer("").input_ids if i != tokenizer.eos_token_id or i == tokenizer.bos_token_id
         ]
@@ -91,7 +91,7 @@ class PairPrompt:
         """Token ids of texts, each cut at `max_length`."""
         if not texts:
             return []
-        ids = self.tokenizer([self._lead + text for text in texts], add_special_tokens=False).input_ids
+        ids = self.tokenizer([self.lead + text for text in texts], add_special_tokens=False).input_ids
         return [row[: self.max_length] for row in ids]
 
     def pair(self, first: list[int], second: list[int]) -> list[int]:

@@ -108,6 +108,9 @@ def train_job(job: Job, write: bool = True) -> dict[str, Any]:
         )
         state = train(training)
     summary = _summary(student, state, config, precision) | {"pairs": len(data.targets), "dtype": dtype}
+    cut = {split: dict(part.cut) for split, part in (("train", data), ("dev", dev)) if part.cut}
+    if cut:
+        summary["truncated"] = cut
     if write:
         student.load_adapter(state.adapter)
         _write(job.out, student, state, config, dtype)

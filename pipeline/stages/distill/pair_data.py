@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +36,7 @@ class PairData:
         vectors: the teacher's unit vectors of the same texts, (texts, dimension), float32.
         probabilities: the teacher's probability that a pair matches, (n,), float32; None where nobody asks.
         prompt_overhead: tokens of a pair's prompt besides its two texts.
+        cut: `texts` and `tokens` beyond what the student reads of one, where there are any.
         matches: all matches of train as `models.objectives.screen.couples` of rows of `texts`, sorted; None where
             those of a batch alone are to count.
     """
@@ -47,6 +49,7 @@ class PairData:
     probabilities: np.ndarray | None = None
     prompt_overhead: int = 0
     matches: np.ndarray | None = None
+    cut: Mapping[str, int] | None = None
 
     @cached_property
     def begins(self) -> np.ndarray:
@@ -129,13 +132,12 @@ def read_pairs(
     if known_matches:
         data = replace(data, matches=_matches(everything, read))
     dev_data = pair_data(dev, "label", embeddings, prompt)
-    for part, ids in ((data, read), (dev_data, text_ids(dev))):
-        _warn_of_cut(part.texts, ids, embeddings, prompt)
-    return data, dev_data
+    cut = [_cut(part.texts, ids, embeddings, prompt) for part, ids in ((data, read), (dev_data, text_ids(dev)))]
+    return replace(data, cut=cut[0]), replace(dev_data, cut=cut[1])
 
 
-def _warn_of_cut(texts: list[list[int]], ids: pl.Series, embeddings: Path, prompt: PairPrompt) -> None:
-    """Say how many texts are longer than what the student reads of one.
+def _cut(texts: list[list[int]], ids: pl.Series, embeddings: Path, prompt: PairPrompt) -> dict[str, int] | None:
+    """How many texts, and tokens of them, are beyond what the student reads of one; it is said aloud.
 
     Args:
         texts: as they are read. ids: theirs, in the same order.
@@ -143,14 +145,19 @@ def _warn_of_cut(texts: list[list[int]], ids: pl.Series, embeddings: Path, promp
     # Whatever is cut fills its place; only such texts are looked at again.
     full = ids.filter(pl.Series([len(text) == prompt.max_length for text in texts], dtype=pl.Boolean))
     if full.is_empty():
-        return
+        return None
     whole = pl.scan_parquet(embeddings).filter(pl.col("text_id").is_in(full.implode())).select("text").collect()
-    lost = cut_texts(prompt.tokenizer, whole["text"].to_list(), prompt.max_length, specials=False).lost
-    if lost.any():
-        log.warning(
-            "distill: %d of %d texts are longer than distill.max_length (%d tokens): %d tokens are not read",
-            (lost > 0).sum(), len(texts), prompt.max_length, lost.sum(),
-        )  # fmt: skip
+    lost = cut_texts(
+        prompt.tokenizer, whole["text"].to_list(), prompt.max_length, specials=False, before=prompt.lead
+    ).lost
+    if not lost.any():
+        return None
+    found = {"texts": int((lost > 0).sum()), "tokens": int(lost.sum())}
+    log.warning(
+        "distill: %d of %d texts are longer than distill.max_length (%d tokens): %d tokens are not read",
+        found["texts"], len(texts), prompt.max_length, found["tokens"],
+    )  # fmt: skip
+    return found
 
 
 def _matches(train: pl.DataFrame, ids: pl.Series) -> np.ndarray:

@@ -20,7 +20,7 @@ from typing import Any
 import polars as pl
 
 from data.errors import FlipkdError
-from data.schema import FILTERED, ROW_GROUP_ROWS, read_metadata, with_metadata, writer
+from data.schema import FILTERED, ROW_GROUP_ROWS, TRUNCATED, read_metadata, with_metadata, writer
 from pipeline.contract.stage import Context
 from pipeline.stages.filter.bounds import find_bound
 from pipeline.stages.filter.config import FilterConfig
@@ -135,9 +135,13 @@ def apply_bounds(rows: pl.LazyFrame, bounds: Mapping[str, float], enabled: bool)
 
 
 def write(rows: pl.LazyFrame, path: Path, metadata: Mapping[str, object]) -> None:
-    """Write rows as they stream by, under the schema `FILTERED` (Polars' own sink makes every string large)."""
-    with writer(path, with_metadata(FILTERED, metadata)) as file:
-        for batch in rows.select(FILTERED.names).collect_batches(chunk_size=ROW_GROUP_ROWS, maintain_order=True):
+    """Write rows as they stream by, under the schema `FILTERED` (Polars' own sink makes every string large).
+
+    The scores' column `truncated` is carried along where it is there.
+    """
+    schema = FILTERED.append(TRUNCATED) if TRUNCATED.name in rows.collect_schema() else FILTERED
+    with writer(path, with_metadata(schema, metadata)) as file:
+        for batch in rows.select(schema.names).collect_batches(chunk_size=ROW_GROUP_ROWS, maintain_order=True):
             file.write_table(batch.to_arrow().cast(file.schema), row_group_size=ROW_GROUP_ROWS)
 
 

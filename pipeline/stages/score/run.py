@@ -37,6 +37,7 @@ from data.schema import (
     CROSS_ENCODER_SCORE,
     ROW_GROUP_ROWS,
     SCORES,
+    TRUNCATED,
     embeddings_schema,
     with_metadata,
     writer,
@@ -52,7 +53,7 @@ from pipeline.stages.score.config import CrossEncoderSettings, ScoreConfig
 from pipeline.stages.score.cross_encoder import cross_scores
 from pipeline.stages.score.mining import add_mined
 from pipeline.stages.score.shards import blocks
-from pipeline.stages.score.truncation import count_cut, warn_of_cut
+from pipeline.stages.score.truncation import count_cut, cut_at_all, warn_of_cut
 from pipeline.stages.score.vectors import embed_texts
 
 log = logging.getLogger("flipkd.score")
@@ -102,7 +103,7 @@ def run(config: ScoreConfig, inputs: Mapping[str, Path], out: Path, context: Con
     write_embeddings(out / "embeddings.parquet", texts, vectors, metadata)
     if more:
         write_more_texts(out / MORE_TEXTS, texts, more)
-    write_scores(out / "scores.parquet", pairs, texts, vectors, metadata, blended)
+    write_scores(out / "scores.parquet", pairs, texts, vectors, metadata, blended, cut_at_all(embedded.cuts))
     check_files(pairs, out / "scores.parquet", out / "embeddings.parquet")
     candidates = None
     if sides and config.candidates:
@@ -186,16 +187,19 @@ def write_scores(
     vectors: np.ndarray,
     metadata: Mapping[str, Any],
     blended: Blended | None = None,
+    cut: np.ndarray | None = None,
 ) -> None:
     """Write `scores.parquet` a block at a time.
 
     Args:
         blended: what to write in place of the vectors' cosines.
+        cut: which of the texts are longer than the teacher's window, bool (n,); None where none is.
 
     Raises:
         FlipkdError: the scores do not vary.
     """
-    schema = with_metadata(SCORES.append(CROSS_ENCODER_SCORE) if blended else SCORES, metadata)
+    more = [*([CROSS_ENCODER_SCORE] if blended else []), *([TRUNCATED] if cut is not None else [])]
+    schema = with_metadata(pa.schema([*SCORES, *more]), metadata)
     found: list[np.ndarray] = []
     start = 0
     with writer(path, schema) as file:
@@ -206,6 +210,8 @@ def write_scores(
             columns = [*batch.columns, pa.array(scores), *(pa.array(column) for column in ids)]
             if blended:
                 columns.append(pa.array(blended.raw[rows]))
+            if cut is not None:
+                columns.append(pa.array(cut[ids[0]] | cut[ids[1]]))
             file.write_batch(pa.record_batch(columns, schema=schema))
     check_scores(np.concatenate(found))
 

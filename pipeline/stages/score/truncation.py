@@ -48,6 +48,12 @@ def teachers_cut(teacher: SentenceTransformer, texts: Sequence[str], limit: floa
     return found
 
 
+def cut_at_all(cuts: Sequence[Cut]) -> np.ndarray | None:
+    """Which texts some teacher does not read to their end, bool (n,); None where there is none."""
+    cut = np.any([found.lost > 0 for found in cuts], axis=0) if cuts else np.zeros(0, bool)
+    return cut if cut.any() else None
+
+
 def count_cut(cut: Cut, scores: Path) -> dict[str, Any]:
     """What is cut, by split and side, and the pairs that are alike up to the cut.
 

@@ -105,7 +105,8 @@ def test_queries_of_held_out_entries_are_measured_apart(tmp_path: Path, prefect_
         "inputs": [{"kind": "pairs", "path": str(tiny_faq(tmp_path / "faq.csv", queries=10)), **columns}],
         "splitting": {"entries": "held_out", "dev": 0.25, "test": 0.25}, "max_rejected": 0.5,
     }  # fmt: skip
-    flip(tiny_config(tmp_path, prepare=prepare, export={"bootstrap": 100, "candidates": CANDIDATES}))
+    measured = {"bootstrap": 100, "candidates": CANDIDATES}
+    flip(tiny_config(tmp_path, prepare=prepare, export=measured, distill={"max_length": 4}))
     exported = next((tmp_path / "store/artifacts/export").glob("*/manifest.json")).parent
     pairs = pl.read_parquet(artifact(exported, "prepare") / "pairs.parquet")
     trained = set(pairs.filter(split="train")["text_b"])
@@ -121,6 +122,8 @@ def test_queries_of_held_out_entries_are_measured_apart(tmp_path: Path, prefect_
         assert found[name]["scores"]["encoder"]["recall@5"]["value"] == pytest.approx(part["recall@5"].mean())
     report = " ".join((exported / "report.html").read_text("utf-8").split())
     assert "encoder, unseen entries" in report
+    cut = json.loads((artifact(exported, "distill") / "manifest.json").read_text("utf-8"))["summary"]["truncated"]
+    assert f"does not read {cut['train']['tokens']} tokens of {cut['train']['texts']} texts of train" in report
     assert f"{parts['unseen_entries'].height} of them answered by entries alone that no pair of train" in report
 
 

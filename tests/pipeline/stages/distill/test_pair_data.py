@@ -185,11 +185,15 @@ def test_texts_beyond_the_students_window_are_named(
 ):
     filtered, embeddings, _ = write(tmp_path, [0] * 120)
     with caplog.at_level(logging.WARNING, logger="flipkd"):
-        read_pairs(filtered, embeddings, prompt)
+        assert read_pairs(filtered, embeddings, prompt)[0].cut is None
     assert "longer than distill.max_length" not in caplog.text
     table = pl.read_parquet(embeddings)
     long = pl.when(pl.col("text_id") < 3).then(pl.col("text") + " my card" * 20).otherwise("text")
     table.with_columns(text=long).write_parquet(embeddings)
     with caplog.at_level(logging.WARNING, logger="flipkd"):
-        read_pairs(filtered, embeddings, prompt)
+        data, dev = read_pairs(filtered, embeddings, prompt)
     assert "texts are longer than distill.max_length (16 tokens)" in caplog.text
+    whole = pl.read_parquet(embeddings).sort("text_id")["text"][:3]
+    lengths = [len(prompt.tokenizer(" " + text, add_special_tokens=False).input_ids) for text in whole]
+    assert data.cut == {"texts": 3, "tokens": sum(lengths) - 3 * 16}
+    assert dev.cut is not None

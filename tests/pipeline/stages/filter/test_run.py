@@ -9,12 +9,13 @@ from typing import Any
 import duckdb
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from data.errors import FlipkdError
-from data.schema import FILTERED, read_metadata, with_metadata, writer
+from data.schema import FILTERED, TRUNCATED, read_metadata, with_metadata, writer
 from pipeline.stages.filter.config import FilterConfig
 from pipeline.stages.filter.run import run
 from tests.teacher_half import context, write_scores
@@ -165,6 +166,18 @@ def test_schema_order_and_row_groups(tmp_path: Path) -> None:
     metadata = read_metadata(path)
     assert metadata["teacher"] == told["teacher"]
     assert metadata["bounds"] == summary["bounds"]
+
+
+def test_whether_texts_were_cut_is_carried_along(tmp_path: Path) -> None:
+    scores = write_scores(tmp_path / "score", [(0.9, 1, "train"), (0.1, 0, "train")])
+    table = pq.read_table(scores / "scores.parquet")
+    table = table.append_column(TRUNCATED, pa.array([True, False]))
+    pq.write_table(table, scores / "scores.parquet")
+    (tmp_path / "out").mkdir()
+    run(FilterConfig.model_validate({}), {"score": scores}, tmp_path / "out", context(tmp_path))
+    rows = pl.read_parquet(tmp_path / "out" / "filtered.parquet")
+    assert rows.columns == [*FILTERED.names, "truncated"]
+    assert rows["truncated"].to_list() == [True, False]
 
 
 def test_bounds_of_unlabelled_pairs_are_sought_only_if_there_are_some(tmp_path: Path) -> None:

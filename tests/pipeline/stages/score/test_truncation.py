@@ -52,6 +52,8 @@ def test_what_is_cut_is_counted_by_split_and_side_and_pairs_that_are_one_to_the_
     assert (found["alike"], found["alike_pairs"]) == (1, ["p40"])
     scores = pl.read_parquet(tmp_path / "a" / "out" / "scores.parquet")
     assert scores.row(40, named=True)["teacher_score"] == pytest.approx(1, abs=1e-6)
+    assert scores.columns[-1] == "truncated"
+    assert scores.filter("truncated")["pair_id"].to_list() == ["p40", "p41"]
     assert "3 of" in caplog.text
     assert "1 pairs differ behind the cut alone" in caplog.text
     assert "p40" in caplog.text
@@ -62,6 +64,7 @@ def test_nothing_cut_says_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     with caplog.at_level(logging.WARNING, logger="flipkd"):
         summary = _score(tmp_path / "a", word_pairs(40), max_truncated=0)
     assert "truncated" not in summary
+    assert "truncated" not in pl.read_parquet(tmp_path / "a" / "out" / "scores.parquet").columns
     assert "longer than" not in caplog.text
 
 
