@@ -194,6 +194,6 @@ def test_texts_beyond_the_students_window_are_named(
         data, dev = read_pairs(filtered, embeddings, prompt)
     assert "texts are longer than distill.max_length (16 tokens)" in caplog.text
     whole = pl.read_parquet(embeddings).sort("text_id")["text"][:3]
-    lengths = [len(prompt.tokenizer(" " + text, add_special_tokens=False).input_ids) for text in whole]
+    lengths = [len(prompt.tokenizer(prompt.lead + text, add_special_tokens=False).input_ids) for text in whole]
     assert data.cut == {"texts": 3, "tokens": sum(lengths) - 3 * 16}
     assert dev.cut is not None
