@@ -24,6 +24,15 @@ def catalogue_entries(prepared: Path) -> pl.DataFrame:
     return pl.read_parquet(file) if file.is_file() else pl.DataFrame(schema=pl.Schema(CATALOGUE))
 
 
+def entry_texts(prepared: Path) -> set[str]:
+    """The texts of all entries of catalogues; empty where no input names one."""
+    found = set(catalogue_entries(prepared)["text"])
+    for source, side in catalogue_columns(prepared).items():
+        entries = pl.scan_parquet(prepared / "pairs.parquet").filter(source=source).select(pl.col(side).unique())
+        found |= set(entries.collect()[side])
+    return found
+
+
 def has_own_ids(prepared: Path) -> bool:
     """Whether all queries and entries are those of one retrieval set, with its ids: a query's is its group."""
     catalogues = read_manifest(prepared).summary.get("catalogue", {})

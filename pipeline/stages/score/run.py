@@ -45,7 +45,7 @@ from data.schema import (
 from models.teacher.bi_encoder import cosine
 from models.teacher.cross_encoder import blend, to_cosine_scale
 from pipeline.contract.stage import Context
-from pipeline.stages.prepare.artifact import catalogue_columns, catalogue_entries, more_texts
+from pipeline.stages.prepare.artifact import catalogue_columns, catalogue_entries, entry_texts, more_texts
 from pipeline.stages.score.artifact import MORE_TEXTS
 from pipeline.stages.score.candidates import write_candidates
 from pipeline.stages.score.checks import check_files, check_scores
@@ -89,7 +89,7 @@ def run(config: ScoreConfig, inputs: Mapping[str, Path], out: Path, context: Con
     texts = distinct_texts(pairs, [*entries["text"].to_list(), *more])
     if not texts:
         raise FlipkdError(f"score: {pairs} holds no pairs")
-    embedded = embed_texts(config, inputs["teach"], texts, context)
+    embedded = embed_texts(config, inputs["teach"], texts, context, entry_texts(inputs["prepare"]))
     vectors, metadata = embedded.vectors, {"teacher": embedded.teacher}
     sides = catalogue_columns(inputs["prepare"])
     mined = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from models.runtime.truncation import Cut
 from models.teacher.bi_encoder import describe, load_teacher
 from models.teacher.ensemble import join
 from models.teacher.fixed_shapes import setting
+from models.teacher.sides import Sides
 from pipeline.contract.stage import Context
 from pipeline.stages.score.checks import check_embeddings
 from pipeline.stages.score.config import ScoreConfig
@@ -50,8 +51,13 @@ class Embedded:
     cuts: tuple[Cut, ...] = ()
 
 
-def embed_texts(config: ScoreConfig, teach: Path, texts: Sequence[str], context: Context) -> Embedded:
+def embed_texts(
+    config: ScoreConfig, teach: Path, texts: Sequence[str], context: Context, entries: Container[str] = ()
+) -> Embedded:
     """Embed texts with what an artifact of `teach` holds.
+
+    Args:
+        entries: those of a catalogue, which a teacher that tells queries from documents reads as documents.
 
     Raises:
         FlipkdError: vectors are not numbers, constant or collapsed.
@@ -59,11 +65,13 @@ def embed_texts(config: ScoreConfig, teach: Path, texts: Sequence[str], context:
     combined = read_combination(teach / "teacher")
     teachers = saved_teachers(teach)
     if combined is None:
-        return _one(config, teach.name, teachers[0], texts, context, context.work / "shards")
+        return _one(config, teach.name, teachers[0], texts, context, context.work / "shards", entries)
     parts = []
     for number, teacher in enumerate(teachers):
         try:
-            parts.append(_one(config, teach.name, teacher, texts, context, context.work / f"shards-{number}"))
+            parts.append(
+                _one(config, teach.name, teacher, texts, context, context.work / f"shards-{number}", entries)
+            )
         except FlipkdError as error:
             raise FlipkdError(f"{error} (teacher {number} of {len(teachers)}, counted from 0)") from error
     shares = [teacher.share for teacher in teachers]
@@ -87,11 +95,19 @@ def embed_texts(config: ScoreConfig, teach: Path, texts: Sequence[str], context:
 
 
 def _one(
-    config: ScoreConfig, teach_key: str, saved: Saved, texts: Sequence[str], context: Context, scratch: Path
+    config: ScoreConfig,
+    teach_key: str,
+    saved: Saved,
+    texts: Sequence[str],
+    context: Context,
+    scratch: Path,
+    entries: Container[str],
 ) -> Embedded:
     """The vectors of one teacher."""
     trusted = saved.metadata["trust_remote_code"]
     teacher = load_teacher(saved.folder, trust_remote_code=trusted)
+    if "sides" in saved.metadata:
+        texts = Sides(**saved.metadata["sides"]).given(texts, entries)
     cut = teachers_cut(teacher, texts, config.max_truncated)
     cache = None
     # A teacher's own code may lie outside of its folder, so the folder's digest does not say what it computes.
@@ -112,6 +128,7 @@ def _one(
         "revision": saved.metadata["identity"],
         "tuned": saved.metadata["kept"] == "tuned",
         **describe(teacher),
+        **({"sides": saved.metadata["sides"]} if "sides" in saved.metadata else {}),
     }
     return Embedded(vectors, mean_cosine, computed, seconds, metadata, () if cut is None else (cut,))
 

@@ -40,6 +40,12 @@ class TeachConfig(Section):
         "labelled pairs alone, those built from utterances too, as the student does.",
         json_schema_extra=not_in_key(),  # where it makes a difference, `stage.py` brings it into the key
     )
+    prompts: Literal["sides", "default"] = Field(
+        default="sides",
+        description="With a catalogue, and a teacher that has prompts for queries and documents. `sides`: it "
+        "reads the entries as documents and all other texts as queries; `default`: all texts alike.",
+        json_schema_extra=not_in_key(),  # as `learns_from`
+    )
     loss: Literal[
         "CoSENTLoss",
         "AnglELoss",

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from sentence_transformers import SentenceTransformer
 from data.errors import FlipkdError
 from models.teacher.bi_encoder import load_teacher, pair_scores
 from models.teacher.ensemble import shares_of, weights_of
+from models.teacher.sides import NEITHER, sides_of
 from pipeline.stages.teach.artifact import COMBINATION
 from pipeline.stages.teach.config import TeachConfig
 from pipeline.stages.teach.dev_metrics import metrics_of
@@ -100,9 +101,15 @@ def dev_pairs(pairs: Path) -> pl.DataFrame:
     return rows.select("text_a", "text_b", "label").collect()
 
 
-def cosines(teacher: SentenceTransformer, dev: pl.DataFrame) -> np.ndarray:
-    """A teacher's cosines of dev's pairs, float64 (n,)."""
-    return pair_scores(teacher, dev["text_a"].to_list(), dev["text_b"].to_list()).astype(np.float64)
+def cosines(teacher: SentenceTransformer, dev: pl.DataFrame, entries: Container[str] = ()) -> np.ndarray:
+    """A teacher's cosines of dev's pairs, float64 (n,).
+
+    Args:
+        entries: texts that it reads as documents, where it tells queries from documents.
+    """
+    sides = sides_of(teacher) if entries else NEITHER
+    texts = (sides.given(dev[name].to_list(), entries) for name in ("text_a", "text_b"))
+    return pair_scores(teacher, *texts).astype(np.float64)
 
 
 def combination(

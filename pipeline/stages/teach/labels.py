@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
 from data.errors import FlipkdError
+from models.teacher.sides import NEITHER, Sides
 from models.teacher.training_sets import POSITIVES_ONLY, LabelledPairs
 from models.teacher.tuning_texts import LabelledTexts
 from pipeline.stages.prepare.artifact import labelled_texts, utterance_sources
@@ -41,6 +42,25 @@ def all_labels(prepared: Path, pairs: LabelledPairs, loss: str) -> Labels:
         log.info("teach: %s cannot learn from %s, so the texts alone are learnt from", loss, _counts(given))
         given = LabelledPairs([], [], [], [])
     return Labels(given, texts)
+
+
+def as_given(
+    train: Labels, dev: LabelledPairs, sides: Sides, entries: Container[str]
+) -> tuple[Labels, LabelledPairs]:
+    """What train and dev know, with a teacher's prompts before the texts.
+
+    Args:
+        entries: texts that are read as documents.
+    """
+
+    def given(pairs: LabelledPairs) -> LabelledPairs:
+        a, b = (sides.given(texts, entries) for texts in (pairs.text_a, pairs.text_b))
+        return pairs._replace(text_a=a, text_b=b)
+
+    if sides == NEITHER:
+        return train, dev
+    texts = train.texts and train.texts._replace(text=sides.given(train.texts.text, entries))
+    return Labels(given(train.pairs), texts), given(dev)
 
 
 def labelled(pairs: Path, split: str, not_of: Sequence[str] = ()) -> LabelledPairs:

@@ -33,14 +33,16 @@ from data.errors import FlipkdError
 from models.loading.names import FoundModel, find_model
 from models.runtime.quiet import quiet
 from models.teacher.bi_encoder import bring_code, describe
+from models.teacher.sides import NEITHER, sides_of
 from models.teacher.training_sets import LabelledPairs, training_sets
 from models.teacher.tuning import Tuned, last_checkpoint, tune
 from pipeline.contract.stage import Context
+from pipeline.stages.prepare.artifact import entry_texts
 from pipeline.stages.teach import ensemble as several
 from pipeline.stages.teach.config import TeachConfig
 from pipeline.stages.teach.dev_metrics import dev_metrics
 from pipeline.stages.teach.ensemble import Member
-from pipeline.stages.teach.labels import Labels, all_labels, check_classes, labelled
+from pipeline.stages.teach.labels import Labels, all_labels, as_given, check_classes, labelled
 from pipeline.terminal.progress import progress
 
 log = logging.getLogger("flipkd.teach")
@@ -66,24 +68,30 @@ def run(config: TeachConfig, inputs: Mapping[str, Path], out: Path, context: Con
             train = all_labels(inputs["prepare"], train.pairs, config.loss)
         check_classes(train, dev, config.loss)
     several.check_labels(config, dev.label)
-    results = [teach(*each, train, dev, context.seed) for each in zip(members, found, strict=True)]
+    entries = entry_texts(inputs["prepare"]) if config.prompts == "sides" else set()
+    results = [teach(*each, train, dev, entries, context.seed) for each in zip(members, found, strict=True)]
     metrics, summary = results[0]
     if config.others:
-        metrics, summary = _combine(config, members, found, results, several.dev_pairs(pairs))
+        metrics, summary = _combine(config, members, found, results, several.dev_pairs(pairs), entries)
     (out / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     return summary
 
 
 def teach(
-    member: Member, found: FoundModel, train: Labels, dev: LabelledPairs, seed: int
+    member: Member, found: FoundModel, train: Labels, dev: LabelledPairs, entries: set[str], seed: int
 ) -> tuple[Metrics, Metrics]:
     """Tune or take one teacher and save it.
+
+    Args:
+        entries: texts that it reads as documents, where it tells queries from documents.
 
     Returns:
         What `metrics.json` and the summary say of it.
     """
     config = member.config
     teacher = member.load(found.path)
+    sides = sides_of(teacher) if entries else NEITHER
+    train, dev = as_given(train, dev, sides, entries)
     untouched = dev_metrics(teacher, dev)
     tuned, best = None, None
     if config.tune:
@@ -111,6 +119,7 @@ def teach(
             "kept": kept,
             "trust_remote_code": config.trust_remote_code,
             **describe(teacher),
+            **({"sides": sides._asdict()} if sides != NEITHER else {}),
         },
         "pairs": {"train": len(train.pairs.label), "dev": len(dev.label)},
         **({"texts": texts} if texts else {}),
@@ -159,17 +168,18 @@ def _combine(
     found: Sequence[FoundModel],
     results: Sequence[tuple[Metrics, Metrics]],
     dev: pl.DataFrame,
+    entries: set[str],
 ) -> tuple[Metrics, Metrics]:
     """Weigh the saved teachers against each other, and write how they are combined.
 
     Returns:
         `metrics.json` and the summary: the first teacher's with `others`, the others' own, and the combination.
     """
-    after = np.array([several.cosines(member.load(member.folder), dev) for member in members])
+    after = np.array([several.cosines(member.load(member.folder), dev, entries) for member in members])
     before = after.copy()
     for n, (_, summary) in enumerate(results):
         if summary["kept"] == "tuned":
-            before[n] = several.cosines(members[n].load(found[n].path), dev)
+            before[n] = several.cosines(members[n].load(found[n].path), dev, entries)
     combination = several.combination(config, members, dev, after)
     several.write_combination(members[0].folder.parent, combination)
     for member, entry in zip(members, combination["teachers"], strict=True):

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.contract.identity import model_identity
 from pipeline.contract.stage import Stage, Summary
-from pipeline.stages.prepare.config import has_labelled_texts
+from pipeline.stages.prepare.config import has_catalogue, has_labelled_texts
 from pipeline.stages.teach.config import TeachConfig
 from pipeline.store.store import Store
 
@@ -19,6 +19,8 @@ def _raw_inputs(config: Any, download: bool) -> dict[str, str]:
     if section.learns_from == "all" and has_labelled_texts(config.prepare):
         # `pairs` has the key from before this setting came, so what an older version learnt is found.
         found["learns from"] = "all"
+    if section.prompts == "sides" and has_catalogue(config.prepare):
+        found["prompts"] = "of both sides"
     return found
 
 
