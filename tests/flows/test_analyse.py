@@ -138,6 +138,25 @@ def test_the_decoder_reorders_the_encoders_first(done: Path) -> None:
             assert row[f"{name}_rank"] == expected
 
 
+def test_the_questions_clusters_are_those_of_the_vectors(done: Path) -> None:
+    from models.teacher.bi_encoder import embed, load_teacher
+    from pipeline.evaluation.clustering import clustering
+
+    config = load_config(done / "faq.yaml")
+    told = json.loads((done / "retrieve/retrieval.json").read_text("utf-8"))["clustering"]
+    rows = pl.read_parquet(done / "retrieve/retrieval.parquet")
+    ids = rows["entry"].to_list()
+    assert (told["questions"], told["clusters"]) == (rows.height, len(set(ids)))
+    assert list(told["scores"]) == ["teacher", "encoder_untrained", "encoder"]
+    vectors = embed(load_teacher(artifact(config, "teach") / "teacher"), rows["query"].to_list())
+    expected = clustering(vectors.astype(np.float64), ids, config.seed)
+    for metric, found in expected.items():
+        assert told["scores"]["teacher"][metric]["value"] == pytest.approx(found["value"], abs=0.02)
+    table = (done / "retrieve/retrieval.md").read_text("utf-8")
+    assert f"{rows.height} questions in {len(set(ids))} clusters by k-means" in table
+    assert "| student, encoder | " in table
+
+
 def test_metrics_follow_from_the_ranks(done: Path) -> None:
     rows = pl.read_parquet(done / "retrieve/retrieval.parquet")
     scores = json.loads((done / "retrieve/retrieval.json").read_text("utf-8"))["scores"]

@@ -10,7 +10,9 @@
   question and the entry's nearest catalogue question match; the entries behind them stay where they are.
 
 An entry is as near as the nearest of its catalogue questions. Metrics: recall@1, recall@5, MRR@10 and nDCG@10, as
-sentence-transformers' `InformationRetrievalEvaluator` computes them.
+sentence-transformers' `InformationRetrievalEvaluator` computes them. Beside them stands how well the same
+questions fall into their entries by themselves, by the vectors of `teacher` and both encoders
+(`pipeline.evaluation.clustering`).
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from models.runtime.precision import matrix_precision
 from models.teacher.bi_encoder import embed
 from pipeline.contract.stage import Context
 from pipeline.evaluation.bootstrap import Numbers
+from pipeline.evaluation.clustering import clustering
 from pipeline.evaluation.headline import read_metrics
 from pipeline.evaluation.retrieval import (
     Order,
@@ -66,7 +69,9 @@ def run(config: RetrieveConfig, inputs: Mapping[str, Path], out: Path, context: 
         len(task.queries), task.there, len(task.entries), len(task.documents),
     )  # fmt: skip
     with matrix_precision("fp32"):
-        orders = {TEACHER: _by_teacher(task, inputs["teach"]), **_by_student(task, config, inputs, context)}
+        vectors = {TEACHER: _teachers_vectors(task, inputs["teach"])}
+        orders = {TEACHER: _ranked(vectors[TEACHER], task)}
+        orders |= _by_student(task, config, inputs, context, vectors)
     metrics_of = QueryMetrics(task)
     scores, against = intervals(
         {name: metrics_of(order) for name, order in orders.items()}, TEACHER, config.bootstrap, context.seed
@@ -79,6 +84,7 @@ def run(config: RetrieveConfig, inputs: Mapping[str, Path], out: Path, context: 
         "candidates": min(config.candidates, len(task.entries)),
         "scores": scores,
         "against_teacher": against,
+        "clustering": _clustered(task, vectors, context.seed),
     }
     text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False)
     (out / "retrieval.json").write_text(text + "\n", encoding="utf-8")
@@ -105,40 +111,64 @@ def rows(task: Task, orders: Mapping[str, Order]) -> pl.DataFrame:
     )
 
 
-def _by_teacher(task: Task, teach: Path) -> Order:
-    cosines = sum(
-        share * _cosines(partial(embed, teacher), task, "questions: teacher")
+def _teachers_vectors(task: Task, teach: Path) -> Numbers:
+    """Of several teachers the vectors side by side, so that their cosine is the average by shares."""
+    parts = [
+        np.sqrt(share) * _vectors(partial(embed, teacher), task, "questions: teacher")
         for teacher, share in teachers_of(teach)
-    )
-    return ranked(entry_scores(np.asarray(cosines), task.starts))
+    ]
+    return np.concatenate(parts, axis=1)
 
 
 def _by_student(
-    task: Task, config: RetrieveConfig, inputs: Mapping[str, Path], context: Context
+    task: Task, config: RetrieveConfig, inputs: Mapping[str, Path], context: Context, vectors: dict[str, Numbers]
 ) -> dict[str, Order]:
+    """The student's rankings.
+
+    Args:
+        vectors: gets the encoders'.
+    """
     new = untrained(read_adapter(inputs["distill"]), context.seed)
     student = distilled_student(inputs["distill"], context, weights=new)
-    cosines = _cosines(student.embed, task, "questions: untrained encoder")
-    orders = {"encoder_untrained": ranked(entry_scores(cosines, task.starts))}
+    vectors["encoder_untrained"] = _vectors(student.embed, task, "questions: untrained encoder")
+    orders = {"encoder_untrained": _ranked(vectors["encoder_untrained"], task)}
     del student
     fusion = read_metrics(inputs["measure"])["fusion"]
     student = distilled_student(inputs["distill"], context, {"fusion": fusion})
-    cosines = _cosines(student.embed, task, "questions: encoder")
-    orders["encoder"] = order = ranked(entry_scores(cosines, task.starts))
-    nearest = nearest_documents(cosines, task.starts, order[:, : config.candidates])
+    vectors["encoder"] = _vectors(student.embed, task, "questions: encoder")
+    orders["encoder"] = order = _ranked(vectors["encoder"], task)
+    nearest = nearest_documents(_cosines(vectors["encoder"], task), task.starts, order[:, : config.candidates])
     pairs = [(query, task.documents[n]) for query, found in zip(task.queries, nearest, strict=True) for n in found]
     with progress("reranking", len(pairs), "pairs") as advance:
         found = student.match(pairs, config.batch_pairs, advance)
     return orders | {name: reranked(order, found[name].reshape(nearest.shape)) for name in ("decoder", "fused")}
 
 
-def _cosines(encode: Callable[..., np.ndarray], task: Task, title: str) -> Numbers:
-    """(queries, documents), each text embedded once.
+def _vectors(encode: Callable[..., np.ndarray], task: Task, title: str) -> Numbers:
+    """Of the queries, then the documents, (queries + documents, width).
 
     Args:
         encode: texts, and `advance` by keyword, to unit vectors.
     """
     texts: Sequence[str] = [*task.queries, *task.documents]
     with progress(title, len(texts), "texts") as advance:
-        vectors = encode(texts, advance=advance).astype(np.float64)
+        return encode(texts, advance=advance).astype(np.float64)
+
+
+def _cosines(vectors: Numbers, task: Task) -> Numbers:
+    """(queries, documents)."""
     return vectors[: len(task.queries)] @ vectors[len(task.queries) :].T
+
+
+def _ranked(vectors: Numbers, task: Task) -> Order:
+    return ranked(entry_scores(_cosines(vectors, task), task.starts))
+
+
+def _clustered(task: Task, vectors: Mapping[str, Numbers], seed: int) -> dict[str, Any]:
+    """The questions that one entry answers, as they fall into clusters; empty where all have the same entry."""
+    asked = [n for n, right in enumerate(task.relevant) if len(right) == 1]
+    ids = [task.entries[task.relevant[n][0]] for n in asked]
+    if len(set(ids)) < 2:
+        return {}
+    scores = {name: clustering(found[asked], ids, seed) for name, found in vectors.items()}
+    return {"questions": len(asked), "clusters": len(set(ids)), "scores": scores}

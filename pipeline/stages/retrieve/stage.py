@@ -25,7 +25,7 @@ def _sentence(summary: Summary) -> str:
 
 STAGE = Stage(
     package=__package__ or "",
-    version=1,
+    version=2,
     reads=("prepare", "teach", "distill", "measure"),
     title="rank FAQ entries with the student",
     section=RetrieveConfig,

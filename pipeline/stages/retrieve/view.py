@@ -14,11 +14,16 @@ TITLES = {
     "decoder": "student, first {candidates} by the decoder",
     "fused": "student, first {candidates} by the fused score",
 }
+CLUSTERING = {
+    "v_measure": "v-measure",
+    "adjusted_mutual_information": "adjusted mutual information",
+    "adjusted_rand": "adjusted Rand index",
+}
 METRICS = {"recall@1": "recall@1", "recall@5": "recall@5", "mrr@10": "MRR@10", "ndcg@10": "nDCG@10"}
 
 
 def markdown(result: Mapping[str, Any]) -> str:
-    """A row for each ranking with 95 % intervals.
+    """A row for each ranking with 95 % intervals, and one for the clusters of each view of the questions.
 
     Args:
         result: what `retrieval.json` holds.
@@ -34,6 +39,20 @@ def markdown(result: Mapping[str, Any]) -> str:
         f"{result['queries']} questions{drawn}, to {result['entries']} FAQ entries "
         f"({result['catalogue_questions']} catalogue questions); 95 % intervals in brackets\n\n"
         + markdown_table(head, lines)
+        + _clusters(result.get("clustering", {}))
+    )
+
+
+def _clusters(found: Mapping[str, Any]) -> str:
+    if not found:
+        return ""
+    lines = [
+        [TITLES[name], *(f"{own[metric]['value']:.3f} ± {own[metric]['deviation']:.3f}" for metric in CLUSTERING)]
+        for name, own in found["scores"].items()
+    ]
+    return (
+        f"\n{found['questions']} questions in {found['clusters']} clusters by k-means, mean and deviation over "
+        "ten beginnings\n\n" + markdown_table(["", *CLUSTERING.values()], lines)
     )
 
 
