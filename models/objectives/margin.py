@@ -6,6 +6,7 @@ margins as in ArcCSE (Zhang et al., ACL 2022), the comparison of all positives w
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -36,6 +37,7 @@ def margin_loss(
     temperature: float = 0.05,
     epsilon: float = 0.05,
     kappa: float = 0.5,
+    grades: Tensor | None = None,
 ) -> Tensor:
     """L_mcl = inter-class InfoNCE + inter-class order + intra-class order.
 
@@ -44,7 +46,9 @@ def margin_loss(
         order     = log(1 + sum over positives p, negatives n of exp(logit-_nn - logit+_p))
         intra     = mean over pairs i, j of one class with t_i - t_j > eps of max(0, s_j - s_i + kappa (t_i - t_j))
 
-    A sum over nothing is 0, so a batch with one class, or with one pair, is defined.
+    A sum over nothing is 0, so a batch with one class, or with one pair, is defined. With grades, two pairs of a
+    class whose grades g differ are ordered by these, whatever the teacher finds, and i with g_i > g_j keeps a gap
+    of kappa max(t_i - t_j, eps).
 
     Args:
         student: s_ij = cos(z(a_i), z(b_j)), (n, n), in [-1, 1].
@@ -56,6 +60,7 @@ def margin_loss(
         temperature: tau of the logits.
         epsilon: pairs of a class that are no farther apart than this in teacher score are not ordered.
         kappa: share of the teacher's gap that the student must keep.
+        grades: (n,), NaN for a pair without one.
 
     Returns:
         A number of 0 or more.
@@ -76,7 +81,12 @@ def margin_loss(
     order = log_one_plus_sum_exp(pairwise.flatten().unsqueeze(0)).sum()
 
     gap = t.unsqueeze(1) - t.unsqueeze(0)
-    ordered = (positive.unsqueeze(1) == positive.unsqueeze(0)) & (gap > epsilon)
+    ordered = gap > epsilon
+    if grades is not None:
+        higher = grades.unsqueeze(1) > grades.unsqueeze(0)  # NaN is neither higher nor lower
+        ordered = higher | (ordered & ~higher.T)
+        gap = torch.where(higher, gap.clamp(min=epsilon), gap)
+    ordered &= positive.unsqueeze(1) == positive.unsqueeze(0)
     hinge = functional.relu(s.unsqueeze(0) - s.unsqueeze(1) + kappa * gap)
     intra = (hinge * ordered).sum() / ordered.sum().clamp(min=1)
     return info_nce + order + intra

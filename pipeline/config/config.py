@@ -20,7 +20,7 @@ from pipeline.contract.section import (
 from pipeline.stages.distill.config import DistillConfig
 from pipeline.stages.export.config import ExportConfig
 from pipeline.stages.filter.config import FilterConfig
-from pipeline.stages.prepare.config import PrepareConfig, entries_first, has_catalogue
+from pipeline.stages.prepare.config import PrepareConfig, entries_first, has_catalogue, has_grades
 from pipeline.stages.registry import ALL_STAGES
 from pipeline.stages.retrieve.config import RetrieveConfig
 from pipeline.stages.score.config import ScoreConfig
@@ -68,6 +68,12 @@ class Config(Section):
         if self.promote.metric == "ndcg@10" and not has_catalogue(self.prepare):
             raise ValueError("promote.metric: ndcg@10 needs an input of pairs that names its `catalogue`, or a "
                              "retrieval set")  # fmt: skip
+        return self
+
+    @model_validator(mode="after")
+    def _has_grades(self) -> Config:
+        if self.distill.margins.intra_order == "grade" and not has_grades(self.prepare):
+            raise ValueError("distill.margins.intra_order: grade needs an input of `kind: retrieval`")
         return self
 
     @model_validator(mode="after")

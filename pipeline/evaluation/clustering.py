@@ -1,8 +1,8 @@
 """How well vectors of texts fall into their ids when nobody says which they are: k-means, judged by the ids.
 
 As MTEB measures clustering (Muennighoff et al. 2023, arXiv 2210.07316): k-means with as many clusters as there are
-ids, and the v-measure of what comes out (Rosenberg and Hirschberg 2007), by scikit-learn. It begins at random, so it
-is run from several seeds.
+ids, and the v-measure of what comes out (Rosenberg and Hirschberg 2007), by scikit-learn. It begins at random, so
+it is run from several seeds.
 """
 
 from __future__ import annotations

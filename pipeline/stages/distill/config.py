@@ -77,6 +77,12 @@ class Margins(Section):
     intra_kappa: float = Field(
         default=0.5, ge=0, le=2, description="Share of the teacher's gap the student must keep."
     )
+    intra_order: Literal["teacher", "grade"] = Field(
+        default="teacher",
+        description="What orders the pairs of a class. `grade`: a retrieval set's grades first, the teacher where "
+        "they are equal or there are none.",
+        json_schema_extra=in_key_if_set(),
+    )
 
 
 class WarmUp(Section):

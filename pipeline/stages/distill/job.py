@@ -30,6 +30,7 @@ from pipeline.stages.distill.schedule import pool_size, steps
 from pipeline.stages.distill.stage import VERSION
 from pipeline.stages.distill.text_passes import text_passes_path
 from pipeline.stages.distill.warm_up import encoder_auroc, warm_up
+from pipeline.stages.prepare.artifact import grades
 from pipeline.store.store import make_folder
 
 log = logging.getLogger("flipkd.distill")
@@ -44,6 +45,7 @@ class Job:
         identity: of the base, for what is kept of it.
         activations, text_passes: folders of the store. filtered, embeddings: Parquet files.
         bounds: tau_pos and tau_neg of the filter.
+        prepared: the artifact of `prepare`, where the config asks for grades.
         work: scratch folder. out: the folder to fill.
     """
 
@@ -59,6 +61,7 @@ class Job:
     out: Path
     seed: int
     version: int = VERSION
+    prepared: Path | None = None
 
 
 def train_job(job: Job, write: bool = True) -> dict[str, Any]:
@@ -80,6 +83,7 @@ def train_job(job: Job, write: bool = True) -> dict[str, Any]:
         all_texts=config.texts != "kept" and config.objective == "flip",
         more_texts=config.objective == "flip",
         known_matches=config.known_matches == "train",
+        judged=None if job.prepared is None else grades(job.prepared),
         limit=pool_size(config),
         seed=job.seed,
     )

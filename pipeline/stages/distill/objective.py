@@ -93,7 +93,8 @@ def pair_terms(
     similarity, teacher = z_a @ z_b.T, data.teacher(rows).to(z.device)
     same = data.same(rows).to(z.device)
     if "mcl" in wanted:
-        terms["mcl"] = contrastive_term(similarity, teacher, targets, same, config, bounds)
+        grades = None if data.grades is None else torch.from_numpy(data.grades[rows]).to(z.device)
+        terms["mcl"] = contrastive_term(similarity, teacher, targets, same, config, bounds, grades)
     if "dist" in wanted:
         screened = screen(teacher, bounds[1], same)
         terms["dist"] = alignment_loss(similarity, teacher, screened, temperature=config.dist_temperature)
@@ -121,6 +122,7 @@ def contrastive_term(
     same: Tensor,
     config: DistillConfig,
     bounds: tuple[float, float],
+    grades: Tensor | None = None,
 ) -> Tensor:
     """The term that the config names: `contrastive` of `flip`, else the baseline itself.
 
@@ -129,7 +131,7 @@ def contrastive_term(
 
     Args:
         similarity, teacher: s_ij and t_ij, (n, n). targets: (n,). same: from `known_together`, (n, n).
-        bounds: tau_pos and tau_neg.
+        bounds: tau_pos and tau_neg. grades: (n,), which `margin` alone reads.
     """
     margins = config.margins
     tau = margins.temperature
@@ -147,6 +149,7 @@ def contrastive_term(
                 temperature=tau,
                 epsilon=margins.intra_epsilon,
                 kappa=margins.intra_kappa,
+                grades=grades,
             )
         case "infonce":
             return infonce_loss(similarity, targets, unscreened(same), temperature=tau)

@@ -36,6 +36,7 @@ class PairData:
         vectors: the teacher's unit vectors of the same texts, (texts, dimension), float32.
         probabilities: the teacher's probability that a pair matches, (n,), float32; None where nobody asks.
         prompt_overhead: tokens of a pair's prompt besides its two texts.
+        grades: of a retrieval set's judgements, (n,), float32, NaN where there is none; None where nobody asks.
         cut: `texts` and `tokens` beyond what the student reads of one, where there are any.
         matches: all matches of train as `models.objectives.screen.couples` of rows of `texts`, sorted; None where
             those of a batch alone are to count.
@@ -49,6 +50,7 @@ class PairData:
     probabilities: np.ndarray | None = None
     prompt_overhead: int = 0
     matches: np.ndarray | None = None
+    grades: np.ndarray | None = None
     cut: Mapping[str, int] | None = None
 
     @cached_property
@@ -92,6 +94,7 @@ def read_pairs(
     all_texts: bool = False,
     more_texts: bool = False,
     known_matches: bool = False,
+    judged: pl.DataFrame | None = None,
     limit: int | None = None,
     seed: int = 0,
 ) -> tuple[PairData, PairData]:
@@ -101,12 +104,13 @@ def read_pairs(
         calibrated: train's pairs get the teacher's probabilities, for soft targets.
         all_texts: train's data hold the texts of its other pairs too. more_texts: and those that stand in none.
         known_matches: train's data say of all matches of train that they are.
+        judged: `pair_id` and `grade`, where train's data are to say them.
         limit: take so many of the kept pairs, by chance, in the file's order. seed: decides which.
 
     Raises:
         FlipkdError: train has no kept pair, or dev not both labels.
     """
-    columns = ["split", "label", "target", "kept", *TEXT_IDS]
+    columns = ["split", "label", "target", "kept", *TEXT_IDS, *(["pair_id"] if judged is not None else [])]
     rows = pl.read_parquet(filtered, columns=[*columns, "teacher_score"] if calibrated else columns)
     everything = rows.filter(split="train")
     kept = everything.filter("kept")
@@ -129,6 +133,9 @@ def read_pairs(
     data = pair_data(train, "target", embeddings, prompt, read)
     if calibrated:
         data = replace(data, probabilities=_probabilities(everything, dev)[drawn])
+    if judged is not None:
+        grades = train.select("pair_id").join(judged, on="pair_id", how="left", maintain_order="left")["grade"]
+        data = replace(data, grades=grades.cast(pl.Float32).fill_null(float("nan")).to_numpy())
     if known_matches:
         data = replace(data, matches=_matches(everything, read))
     dev_data = pair_data(dev, "label", embeddings, prompt)

@@ -14,6 +14,7 @@ from pipeline.stages.distill.config import DistillConfig
 from pipeline.stages.distill.job import Job, train_job
 from pipeline.stages.distill.processes import train_on_processes
 from pipeline.stages.filter.artifact import pair_bounds
+from pipeline.stages.score.artifact import prepared_of
 
 
 def run(config: DistillConfig, inputs: Mapping[str, Path], out: Path, context: Context) -> dict[str, Any]:
@@ -37,5 +38,6 @@ def run(config: DistillConfig, inputs: Mapping[str, Path], out: Path, context: C
         work=context.work,
         out=out,
         seed=context.seed,
+        prepared=prepared_of(inputs["score"], context.store) if config.margins.intra_order == "grade" else None,
     )
     return train_job(job) if config.processes == 1 else train_on_processes(job)

@@ -20,13 +20,14 @@ from models.student.folder import assemble, set_decision
 from models.student.load import load_student, score_pairs
 from pipeline.contract.stage import Context
 from pipeline.evaluation.decision import MEASURED, SCORES, check_dev, evaluate, fit_decision, probability
+from pipeline.evaluation.metrics import spearman
 from pipeline.evaluation.search import Settings, measure_retrieval, ndcg
 from pipeline.stages.export.clean_process import check_in_clean_process, spread_sample
 from pipeline.stages.export.config import ExportConfig
 from pipeline.stages.export.figures import draw_all
 from pipeline.stages.export.report import HEADLINE, disagreements, write_report
 from pipeline.stages.filter.artifact import bounds_in_force
-from pipeline.stages.prepare.artifact import catalogue_columns
+from pipeline.stages.prepare.artifact import catalogue_columns, grades
 from pipeline.stages.score.artifact import search_of
 from pipeline.store.manifest import Manifest, read_manifest
 from pipeline.terminal.progress import progress
@@ -88,6 +89,8 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
     metrics["artifacts"] = artifacts
     if retrieval:
         metrics["retrieval"] = retrieval
+    if (judged := grades(inputs["prepare"])) is not None:
+        metrics["grades"] = _by_grade(predictions.join(judged, on="pair_id"))
     text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False)
     (out / "metrics.json").write_text(text + "\n", encoding="utf-8")
 
@@ -118,6 +121,20 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
         **({"ndcg@10": ndcg(retrieval)} if retrieval else {}),
         "thresholds": {name: _rounded(value) for name, value in decision.thresholds.items()},
         "largest_difference_in_clean_process": max(differences.values()),
+    }
+
+
+def _by_grade(judged: pl.DataFrame) -> dict[str, dict[str, float | None]]:
+    """By split and score Spearman's correlation with the grades; None where these do not differ.
+
+    Args:
+        judged: predictions with `grade`.
+    """
+    parts = {split: judged.filter(split=split) for split in MEASURED}
+    return {
+        split: {name: spearman(part["grade"].to_numpy(), part[name].to_numpy()) for name in SCORES}
+        for split, part in parts.items()
+        if part.height
     }
 
 

@@ -21,8 +21,7 @@ from pipeline.evaluation.decision import MEASURED, SCORES, check_dev, evaluate, 
 from pipeline.evaluation.search import Settings, measure_retrieval
 from pipeline.stages.distill.artifact import distilled_student, score_as_trained
 from pipeline.stages.export.config import ExportConfig
-from pipeline.stages.score.artifact import search_of
-from pipeline.store.manifest import read_manifest
+from pipeline.stages.score.artifact import prepared_of, search_of
 
 
 def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Context) -> dict[str, Any]:
@@ -46,8 +45,7 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
     )
     decision, predictions = fit_decision(predictions)
     write_table(predictions.to_arrow(), out / "predictions.parquet", PREDICTIONS)
-    prepared = context.store.path("prepare", read_manifest(inputs["score"]).inputs["prepare"])
-    search = search_of(prepared, inputs["score"])
+    search = search_of(prepared_of(inputs["score"], context.store), inputs["score"])
     if search is not None:
         student = distilled_student(inputs["distill"], context)
         settings = Settings(

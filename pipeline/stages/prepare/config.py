@@ -323,6 +323,11 @@ def entries_first(section: PrepareConfig) -> int | None:
     return next(kept, None)
 
 
+def has_grades(section: PrepareConfig) -> bool:
+    """Whether pairs carry the grade of a judgement."""
+    return any(isinstance(file, RetrievalFolder) for file in section.inputs)
+
+
 def builds_pairs(section: PrepareConfig) -> bool:
     return any(
         isinstance(file, UtterancesFile | RetrievalFolder | CatalogueFile)

@@ -9,6 +9,8 @@ import polars as pl
 
 from pipeline.evaluation.search import Search
 from pipeline.stages.prepare.artifact import catalogue_columns, catalogue_entries, grades, has_own_ids
+from pipeline.store.manifest import read_manifest
+from pipeline.store.store import Store
 
 MORE_TEXTS = "texts.parquet"
 
@@ -17,6 +19,11 @@ def more_text_ids(embeddings: Path) -> pl.Series:
     """The `text_id` of training texts besides those of pairs: texts without a label, and perhaps utterances."""
     file = embeddings.with_name(MORE_TEXTS)
     return pl.read_parquet(file)["text_id"] if file.is_file() else pl.Series("text_id", [], dtype=pl.Int64)
+
+
+def prepared_of(scored: Path, store: Store) -> Path:
+    """The artifact of `prepare` whose pairs were scored."""
+    return store.path("prepare", read_manifest(scored).inputs["prepare"])
 
 
 def search_of(prepared: Path, scored: Path) -> Search | None:

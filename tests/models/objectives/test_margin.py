@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from models.objectives.margin import margin_loss, negative_zone, positive_zone
 from tests.models.objectives.cases import TAU_NEG, TAU_POS, Case, case, numpy_contrast
 
 
-def loss(batch: Case, **constants: float) -> float:
+def loss(batch: Case, **constants: Any) -> float:
     return margin_loss(
         batch.student, batch.teacher, batch.targets, batch.screened, tau_pos=TAU_POS, tau_neg=TAU_NEG, **constants
     ).item()
@@ -48,6 +49,32 @@ def numpy_margin_loss(
         if y[i] == y[j] and t[i, i] - t[j, j] > eps
     ]
     return numpy_contrast(pos, neg, y, screened) + order + (sum(hinges) / len(hinges) if hinges else 0.0)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_grades_order_pairs_before_the_teacher_does(seed: int):
+    batch = case(seed)
+    s, t, y, _, _ = batch.numpy()
+    n = len(s)
+    draw = np.random.default_rng(seed)
+    grades = draw.choice([0.0, 1.0, 2.0, math.nan], n)
+    hinges = []
+    for i in range(n):
+        for j in range(n):
+            gap = t[i, i] - t[j, j]
+            if y[i] != y[j] or i == j:
+                continue
+            told_apart = not math.isnan(grades[i]) and not math.isnan(grades[j]) and grades[i] != grades[j]
+            if told_apart and grades[i] > grades[j]:
+                hinges.append(max(0.0, s[j, j] - s[i, i] + 0.5 * max(gap, 0.05)))
+            elif not told_apart and gap > 0.05:
+                hinges.append(max(0.0, s[j, j] - s[i, i] + 0.5 * gap))
+    by_teacher = loss(batch)
+    intra = numpy_margin_loss(batch, 0.2, 0.2, 0.05) - numpy_margin_loss(batch, 0.2, 0.2, 0.05, eps=2.0)
+    expected = by_teacher - intra + (sum(hinges) / len(hinges) if hinges else 0.0)
+    assert loss(batch, grades=torch.from_numpy(grades)) == pytest.approx(expected, rel=1e-9)
+    nobody = torch.full((n,), math.nan, dtype=torch.float64)
+    assert loss(batch, grades=nobody) == pytest.approx(by_teacher, rel=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -26,6 +26,14 @@ def test_a_student_that_reads_all_texts_gets_their_vectors() -> None:
     assert (whole.score.texts, whole.score.batch_size) == ("all", 8)
 
 
+def test_an_order_by_grades_needs_grades() -> None:
+    distill = {"margins": {"intra_order": "grade"}}
+    with pytest.raises(ValidationError, match=r"intra_order: grade needs an input of `kind: retrieval`"):
+        Config.model_validate({"prepare": INPUTS, "distill": distill})
+    judged = {"inputs": [{"kind": "retrieval", "path": "a"}]}
+    Config.model_validate({"prepare": judged, "distill": distill})
+
+
 @pytest.mark.parametrize("prompt", [{"orders": "one"}, {"turned": "Text 1: {b}\nText 2: {a}"}])
 def test_a_student_with_sides_is_asked_about_the_query_first(prompt: dict[str, str]) -> None:
     pairs = {"kind": "pairs", "path": "a.csv", "catalogue": "text_a"}

@@ -224,8 +224,25 @@ def of_a_set(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> 
         "inputs": [{"kind": "retrieval", "path": str(source)}],
         "pairs": {"encoder": str(folder / "teacher")},
     }
-    flip(tiny_config(folder, prepare=prepare, export={"bootstrap": 100, "candidates": CANDIDATES}))
+    distill = {"margins": {"intra_order": "grade"}}
+    measured = {"bootstrap": 100, "candidates": CANDIDATES}
+    flip(tiny_config(folder, prepare=prepare, export=measured, distill=distill))
     return next((folder / "store/artifacts/export").glob("*/manifest.json")).parent, source
+
+
+def test_scores_are_held_against_the_grades(of_a_set: tuple[Path, Path]) -> None:
+    exported, _ = of_a_set
+    told = json.loads((exported / "metrics.json").read_text("utf-8"))["grades"]
+    judged = (
+        pl.read_parquet(artifact(exported, "prepare") / "pairs.parquet").select("pair_id", "grade").drop_nulls()
+    )
+    rows = pl.read_parquet(exported / "predictions.parquet").filter(split="test").join(judged, on="pair_id")
+    assert rows["grade"].n_unique() > 2
+    for score, found in told["test"].items():
+        ranks = rows.select(pl.col("grade").rank(), pl.col(score).rank())
+        assert found == pytest.approx(np.corrcoef(ranks["grade"], ranks[score])[0, 1], abs=1e-6)
+    report = " ".join((exported / "report.html").read_text("utf-8").split())
+    assert f"Spearman correlation with the judgements' grades: teacher {told['test']['teacher']:.3f}" in report
 
 
 @pytest.mark.parametrize("score", ["teacher", "encoder", "decoder", "fused"])

@@ -180,6 +180,21 @@ def test_matches_of_other_batches_are_known(prompt: PairPrompt, tmp_path: Path):
     assert plain.same(rows).sum() < data.same(rows).sum()
 
 
+def test_grades_stand_beside_the_pairs_that_are_kept(prompt: PairPrompt, tmp_path: Path):
+    filtered, embeddings, _ = write(tmp_path, [0, 1] * 60)
+    rows = pl.read_parquet(filtered).with_columns(pair_id=pl.format("p{}", pl.int_range(pl.len())))
+    rows.write_parquet(filtered)
+    assert read_pairs(filtered, embeddings, prompt)[0].grades is None
+    kept = rows.filter("kept", split="train")
+    judged = kept[::3].select("pair_id", grade=pl.int_range(pl.len(), dtype=pl.Int32) % 4)
+    data, dev = read_pairs(filtered, embeddings, prompt, judged=judged.sample(fraction=1, shuffle=True, seed=1))
+    known = dict(judged.iter_rows())
+    expected = [known.get(pair, np.nan) for pair in kept["pair_id"]]
+    assert data.grades is not None
+    np.testing.assert_array_equal(data.grades, np.array(expected, np.float32))
+    assert dev.grades is None
+
+
 def test_texts_beyond_the_students_window_are_named(
     prompt: PairPrompt, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
