@@ -101,8 +101,9 @@ def init(
         typer.Option(
             "--input",
             metavar="FILE",
-            help="A file of pairs or utterances; its header and first rows fill in kind, columns and labels. "
-            "May be given more than once.",
+            help="A file of pairs or utterances, or a retrieval set's folder; its header and first rows fill in "
+            "kind, columns and labels. May be given more than once: beside questions with an id, a file of the "
+            "entries (id, title) is taken as their catalogue.",
         ),
     ] = [],  # noqa: B006
     full: Annotated[bool, typer.Option("--full", help="Write every key, explained.")] = False,

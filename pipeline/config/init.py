@@ -24,11 +24,22 @@ _REMARKS = {
     "label": "1 or 0, empty for a pair without a label; null if there is no such column",
     "id": "texts of one id match",
     "column_names": "the file has no header line",
+    "matches_only": "every row is a match: a question beside the entry that answers it",
     "catalogue": "its texts may stand in every split; the other side's are held out",
 }
-_REMARKS_OF_A_SET = {
-    "kind": "documents, queries and judgements, as BEIR has them",
-    "path": "the folder, relative to this file",
+_REMARKS_OF = {
+    "utterances": {"kind": "texts with an intent or FAQ entry each"},
+    "retrieval": {
+        "kind": "documents, queries and judgements, as BEIR has them",
+        "path": "the folder, relative to this file",
+    },
+    "catalogue": {
+        "kind": "entries, to which the questions of the other files point by id",
+        "path": "relative to this file",
+        "id": "no two entries have the same",
+        "title": "the text of an entry",
+        "answer": "a longer text, set behind the title",
+    },
 }
 
 
@@ -45,7 +56,7 @@ def write_config(path: Path, inputs: Sequence[str] = (), full: bool = False) -> 
     """
     if path.suffix not in {".yaml", ".yml"}:
         raise FlipkdError(f"{path}: the config is written as YAML; choose a name that ends in .yaml")
-    entries = [guess_input(name) for name in inputs]
+    entries = [guess_input(name, beside=len(inputs) > 1) for name in inputs]
     for entry in entries:
         entry["path"] = _from_folder(entry["path"], path.resolve().parent)
     try:
@@ -109,7 +120,7 @@ distill:
 
 def _entry(entry: Mapping[str, Any]) -> Iterator[str]:
     for place, (key, value) in enumerate(entry.items()):
-        known = _REMARKS_OF_A_SET if entry["kind"] == "retrieval" else _REMARKS
+        known = _REMARKS | _REMARKS_OF.get(entry["kind"], {})
         remark = f" # {known[key]}" if key in known else ""
         yield f"    {'  ' if place else '- '}{key}: {scalar(value)}{remark}"
 

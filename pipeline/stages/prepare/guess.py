@@ -30,16 +30,19 @@ _PAIRS = (
 _LABELS = ("label", "isduplicate", "duplicate", "match", "ismatch", "target", "gold", "y", "score")
 _TEXTS = ("text", "utterance", "question", "query", "sentence")
 _IDS = ("id", "faqid", "intent", "intentid", "category", "categoryid", "class", "cluster", "label", "labeltext")
+_TITLES = ("title", "name", "entry", "heading", "question", "text")
+_ANSWERS = ("answer", "answertext", "body", "description", "content")
 _NAME = re.compile(r"[^\W\d][\w .:/()-]{0,39}")  # how the name of a column looks
 _WORDS_OF_NAME = 4
 _UNPARTED_CHARACTERS = 6
 
 
-def guess_input(name: str) -> dict[str, Any]:
+def guess_input(name: str, beside: bool = False) -> dict[str, Any]:
     """An entry of `prepare.inputs` for a file: its kind and columns.
 
     Args:
         name: the file's path, or `package:import_name/path`; of a retrieval set the folder's.
+        beside: there are other files, so that it may hold the entries to which their questions point.
 
     Returns:
         The entry's keys in the order of a config, `path` as it was given; keys at their default are left out.
@@ -61,7 +64,9 @@ def guess_input(name: str) -> dict[str, Any]:
     if isinstance(first, list) and not _is_header(first, rows):
         columns = file["column_names"] = [f"column_{place}" for place in range(1, len(first) + 1)]
         rows = _first_rows(path, format, columns, columns)
-    return _named(file, _roles(path, {name: [row.get(name) for row in rows] for name in columns}))
+    values = {name: [row.get(name) for row in rows] for name in columns}
+    found = _entries(values) if beside else None
+    return _named(file, found or _roles(path, values))
 
 
 def _first_rows(
@@ -78,6 +83,19 @@ def _is_header(fields: Sequence[str], rows: Sequence[dict[str, Any]]) -> bool:
     return (
         look_like_names and len(set(names)) == len(names) and all(row.get(n) != n for row in rows for n in names)
     )
+
+
+def _entries(columns: dict[str, list[Any]]) -> dict[str, Any] | None:
+    """The columns of a catalogue: an id that never repeats, a title, perhaps an answer, and nothing else."""
+    texts = [name for name, values in columns.items() if _are_texts(values)]
+    ids = [name for name in columns if name not in texts]
+    answer = next((name for name in texts if _plain(name) in _ANSWERS), None) if len(texts) > 1 else None
+    title, id = _one_of([name for name in texts if name != answer], _TITLES), _one_of(ids, _IDS)
+    if not title or not id or len(columns) != 2 + bool(answer):
+        return None
+    if len(set(map(str, columns[id]))) < len(columns[id]) or len(set(columns[title])) < len(columns[title]):
+        return None
+    return {"kind": "catalogue", "id": id, "title": title} | ({"answer": answer} if answer else {})
 
 
 def _roles(path: Path, columns: dict[str, list[Any]]) -> dict[str, Any]:

@@ -112,6 +112,26 @@ def test_what_cannot_be_told_is_asked_for(tmp_path: Path, text: str, said: str) 
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("id,title\n7,pay a bill\n8,lose a card\n", {"kind": "catalogue", "id": "id", "title": "title"}),
+        ("faq_id,title,answer\n7,pay a bill,at the desk\n8,lose a card,call us\n",
+         {"kind": "catalogue", "id": "faq_id", "title": "title", "answer": "answer"}),
+        ("text,category\nhow do I pay,7\nwhere do I pay,7\nmy card is gone,8\n",
+         {"kind": "utterances", "text": "text", "id": "category"}),
+    ],
+)  # fmt: skip
+def test_beside_other_files_entries_are_a_catalogue(tmp_path: Path, text: str, expected: dict[str, Any]) -> None:
+    path = tmp_path / "file.csv"
+    path.write_text(text, "utf-8")
+    found = guess_input(str(path), beside=True)
+    assert found == {**expected, "path": str(path)}
+    if expected["kind"] == "catalogue" and "answer" not in expected:
+        with pytest.raises(FlipkdError):
+            guess_input(str(path))  # alone there would be nothing that points to it
+
+
+@pytest.mark.parametrize(
     ("file", "expected"),
     [
         ("mqp/mqp.csv", {**PAIRS, "column_names": ["column_1", "text_a", "text_b", "label"]}),
