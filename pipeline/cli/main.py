@@ -52,8 +52,19 @@ Refresh = Annotated[
 ]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        import importlib.metadata
+
+        typer.echo(f"flipkd {importlib.metadata.version('flipkd')}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks, and log more.")] = False,
 ) -> None:
     from pipeline.terminal.log_lines import set_up_logging

@@ -30,14 +30,14 @@ TrustRemoteCode = Annotated[
 
 @app.command(
     epilog=examples(
-        "flipkd predict .flipkd/artifacts/export/KEY/student pairs.csv -o out.parquet",
+        "flipkd predict .flipkd/artifacts/export/KEY/student pairs.csv -o scored.csv",
         "flipkd predict student questions.csv --catalogue titles.csv -k 5 -o answers.parquet",
     )
 )
 def predict(
     student: StudentFolder,
-    file: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet with pairs, or with queries.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The Parquet file to write.")],
+    file: Annotated[Path, typer.Argument(help="CSV, TSV, JSON, Parquet or Arrow with pairs, or with queries.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write: .csv, .jsonl or .parquet.")],
     text_a: Annotated[str, typer.Option(help="Pairs: column of the first text.")] = "text_a",
     text_b: Annotated[str, typer.Option(help="Pairs: column of the second text.")] = "text_b",
     catalogue: Annotated[
@@ -64,7 +64,9 @@ def predict(
         )
     else:
         from pipeline.stages.export.catalogue_search import open_catalogue, search_file
+        from pipeline.stages.export.text_file import check_place
 
+        check_place(out, file, catalogue)
         opened = open_catalogue(student, catalogue, text=entry, index=index, trust_remote_code=trust_remote_code)
         summary = search_file(opened, file, out, text=text, k=k, candidates=candidates)
     typer.echo(f"Wrote {out}: {', '.join(f'{name} {value}' for name, value in summary.items())}")

@@ -59,7 +59,7 @@ def open_catalogue(
         FlipkdError: the student, the file or a row cannot be used, or there are no entries.
     """
     if index is not None:
-        check_place(index)
+        check_place(index, entries)
     columns, _ = inspect(entries, [text], ())
     rows: dict[str, int] = {}
     read = itertools.chain.from_iterable(texts_of(table, text) for table in tables(entries, columns, ROWS_AT_ONCE))
@@ -87,7 +87,7 @@ def best_entries(catalogue: Catalogue, queries: list[str], k: int, candidates: i
 def search_file(
     catalogue: Catalogue, queries: Path, out: Path, *, text: str = "text", k: int = 5, candidates: int = 10
 ) -> dict[str, int]:
-    """Write a Parquet file with a row for each query and each of its best entries.
+    """Write a file with a row for each query and each of its best entries; CSV or JSONL by its ending, or Parquet.
 
     Its columns are those of the queries' file, then `rank` (from 1), `entry` (its text), `entry_row` (in the
     catalogue's file, from 1), `decoder`, `encoder` and `fused`.
@@ -102,7 +102,7 @@ def search_file(
     Raises:
         FlipkdError: the file, a column or a row cannot be used.
     """
-    check_place(out)
+    check_place(out, queries)
     columns, count = inspect(queries, [text], ADDED)
     schema = with_metadata(
         pa.schema([*columns, *ADDED.items()]),

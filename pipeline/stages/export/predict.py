@@ -29,11 +29,11 @@ def predict(
     batch_pairs: int = 32,
     trust_remote_code: bool = False,
 ) -> dict[str, Any]:
-    """Write a Parquet file with every column of the input, and the student's scores and verdict beside them.
+    """Write a file with every column of the input, and the student's scores and verdict beside them.
 
     The columns `decoder` and `fused` (probabilities), `encoder` (cosine), and `match` (`fused` at or above its
     threshold) are added at the end. Columns of CSV and TSV stay text; of JSONL, what JSON knows. The output
-    appears under its name only when it is complete.
+    is CSV or JSONL by its ending, else Parquet, and appears under its name only when it is complete.
 
     Args:
         student: the folder `student/` of an export, or the export itself.
@@ -48,7 +48,7 @@ def predict(
     Raises:
         FlipkdError: the student, the file, a column or a row cannot be used; the message says which.
     """
-    check_place(out)
+    check_place(out, pairs)
     columns, count = inspect(pairs, [text_a, text_b], ADDED)
     model = load_student(student, trust_remote_code=trust_remote_code)
     if not model.decision:

@@ -7,29 +7,42 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Protocol
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow.csv import CSVWriter
 
 from data.errors import FlipkdError
-from data.readers import check_columns, file_format, header, read_rows
+from data.readers import check_columns, file_format, header, listed, read_rows
 from data.records import Reject
 from data.schema import writer
 from data.texts import clean
 
 
+class TableFile(Protocol):
+    """What tables are written to, one after the other."""
+
+    def write_table(self, table: pa.Table) -> None: ...
+
+
 @contextmanager
-def written(out: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
-    """A Parquet file that appears under its name only when it is complete.
+def written(out: Path, schema: pa.Schema) -> Iterator[TableFile]:
+    """A file that appears under its name only when it is complete: CSV or JSONL by its ending, else Parquet.
 
     Raises:
-        FlipkdError: it cannot be written.
+        FlipkdError: it cannot be written, or CSV cannot hold a column.
     """
     check_place(out)
+    nested = [field.name for field in schema if pa.types.is_nested(field.type)]
+    if nested and out.suffix.lower() == ".csv":
+        raise FlipkdError(
+            f"{out}: CSV has no room for {listed(nested)}, lists or structures; write .jsonl or .parquet"
+        )
     temporary = out.with_name(f".{out.name}.writing")
     try:
-        with writer(temporary, schema) as file:
+        with _opened(temporary, out.suffix.lower(), schema) as file:
             yield file
         temporary.replace(out)
     except OSError as error:
@@ -38,12 +51,42 @@ def written(out: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
         temporary.unlink(missing_ok=True)
 
 
-def check_place(out: Path) -> None:
+@contextmanager
+def _opened(path: Path, ending: str, schema: pa.Schema) -> Iterator[TableFile]:
+    if ending == ".csv":
+        with CSVWriter(path, schema) as file:
+            yield file
+    elif ending in {".jsonl", ".ndjson"}:
+        with path.open("wb") as lines:
+            yield _Lines(lines)
+    else:
+        with writer(path, schema) as file:
+            yield file
+
+
+class _Lines:
+    """JSON objects, one in each line."""
+
+    def __init__(self, file: BinaryIO):
+        self.file = file
+
+    def write_table(self, table: pa.Table) -> None:
+        frame = pl.from_arrow(table)
+        if isinstance(frame, pl.DataFrame):
+            frame.write_ndjson(self.file)
+
+
+def check_place(out: Path, *read: Path) -> None:
     """Check that a file may be written there, before any work starts.
 
+    Args:
+        read: files that are read for it, and stay.
+
     Raises:
-        FlipkdError: it is a folder, or there is no folder for it.
+        FlipkdError: it is a folder, there is no folder for it, or it is one of the files that are read.
     """
+    if any(out.exists() and path.exists() and out.samefile(path) for path in read):
+        raise FlipkdError(f"{out}: is read, so it is not written over; choose another name")
     if out.is_dir() or not out.parent.is_dir():
         why = "it is a folder" if out.is_dir() else f"there is no folder {out.parent}"
         raise FlipkdError(f"{out}: cannot be written: {why}")
