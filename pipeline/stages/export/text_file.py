@@ -86,7 +86,7 @@ def check_place(out: Path, *read: Path) -> None:
         FlipkdError: it is a folder, there is no folder for it, or it is one of the files that are read.
     """
     if any(out.exists() and path.exists() and out.samefile(path) for path in read):
-        raise FlipkdError(f"{out}: is read, so it is not written over; choose another name")
+        raise FlipkdError(f"{out}: is the input, which is not written over; choose another name")
     if out.is_dir() or not out.parent.is_dir():
         why = "it is a folder" if out.is_dir() else f"there is no folder {out.parent}"
         raise FlipkdError(f"{out}: cannot be written: {why}")

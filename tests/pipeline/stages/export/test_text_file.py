@@ -83,7 +83,7 @@ def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
     path.write_text("text\na\n", "utf-8")
     (tmp_path / "link.csv").symlink_to(path)
     for out in (path, tmp_path / "link.csv", tmp_path / ".." / tmp_path.name / "a.csv"):
-        with pytest.raises(FlipkdError, match="is read, so it is not written over"):
+        with pytest.raises(FlipkdError, match="is the input, which is not written over"):
             check_place(out, tmp_path / "other.csv", path)
     check_place(tmp_path / "b.csv", path)
     assert path.read_text("utf-8") == "text\na\n"
