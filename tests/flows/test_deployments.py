@@ -85,12 +85,12 @@ class Served:
 
     def api(self, method: str, path: str, body: Any = None) -> httpx.Response:
         url = f"http://127.0.0.1:{self.port}/api{path}"
-        answer = httpx.request(method, url, json=body, timeout=60)
+        answer = httpx.request(method, url, json=body, timeout=PATIENCE)
         for _ in range(10):  # where SQLite is busy; Prefect's clients try again too
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                 break
             time.sleep(1)
-            answer = httpx.request(method, url, json=body, timeout=60)
+            answer = httpx.request(method, url, json=body, timeout=PATIENCE)
         return answer
 
     def get(self, path: str) -> Any:
