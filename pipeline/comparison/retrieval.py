@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from pipeline.evaluation.bootstrap import resamples
+from pipeline.evaluation.bootstrap import Numbers, resamples
 
 METRICS = ("recall@1", "recall@5", "mrr@10", "ndcg@10")
-Numbers = NDArray[np.floating]
 
 
 def figures(measured: Path) -> Iterator[tuple[str, str, str, float]]:

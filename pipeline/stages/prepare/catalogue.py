@@ -111,8 +111,8 @@ def count_catalogues(config: PrepareConfig, pairs: pl.DataFrame) -> dict[str, An
         key, other = KEYS[side], KEYS["text_a" if side == "text_b" else "text_b"]
         rows = pairs.filter(pl.col("file") == place)
         own = _set_of(files[place])
-        together = [n for n, one in enumerate(files) if _collection_of(one) == _collection_of(files[place])]
-        together = [place] if _collection_of(files[place]) is None else together
+        whose = _collection_of(files[place])
+        together = [place] if whose is None else [n for n, one in enumerate(files) if _collection_of(one) == whose]
         trained = pairs.filter(pl.col("file").is_in(together), pl.col("split") == "train")[key].unique()
         by_split = {split: rows.filter(pl.col("split") == split)[key].unique() for split in SPLITS}
         found[source_name(files[place])] = {
