@@ -112,6 +112,12 @@ PREDICTIONS = pa.schema(
         pa.field("fused", pa.float32(), nullable=False),  # probability, logistic regression on decoder and encoder
     ]
 )
+# What a column of the user's own cannot be called, since it stands beside these.
+OWN_COLUMNS = frozenset(
+    name
+    for schema in (FILTERED, PREDICTIONS, [GRADE, CROSS_ENCODER_SCORE, TRUNCATED])
+    for name in (field.name for field in schema)
+) | {"verdict", "suggested", "suspect", "label_probability"}
 TRAINING_LOG = pa.schema(
     [
         pa.field("step", pa.int64(), nullable=False),
@@ -157,6 +163,11 @@ ATTRIBUTION = pa.schema(
         pa.field("auroc_adapter", pa.float64()),  # of A's output; null without an adapter
     ]
 )
+
+
+def kept_fields(schema: pa.Schema) -> list[pa.Field]:
+    """The columns of a file of pairs that are the user's own (`keep` of an input)."""
+    return [field for field in schema if field.name not in OWN_COLUMNS]
 
 
 def embeddings_schema(dimension: int) -> pa.Schema:

@@ -32,6 +32,7 @@ from pipeline.config.location import store_of
 from pipeline.contract.stage_names import StageName
 from pipeline.runner.check import checked_plan
 from pipeline.runner.execute import execute, tidy
+from pipeline.runner.latest import point_to_latest
 from pipeline.runner.plan import Step
 from pipeline.runner.runs import recording
 from pipeline.store.store import Store
@@ -107,6 +108,7 @@ def run_steps(config: Config, steps: Sequence[Step], refresh: Sequence[str]) -> 
     with recording(config, store, steps):
         for step in steps:
             artifacts[step.stage] = make(step, config, store, step.stage in refresh)
+            point_to_latest(store, config.promote.called, step)
             if gate := AFTER.get(step.stage):
                 gate(config, store, steps)
         publish(steps, store)

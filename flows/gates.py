@@ -17,7 +17,7 @@ from pipeline.store.store import Store
 
 
 def watch_drift(config: Config, store: Store, steps: Sequence[Step]) -> None:
-    """Compare tonight's data with those behind the student in use. Call it when `score` is done.
+    """Compare tonight's data with those behind the student in use. Call it when `filter` is done.
 
     Raises:
         FlipkdError: a measure is above its `stop`; nothing was trained on these data.
@@ -29,8 +29,8 @@ def watch_drift(config: Config, store: Store, steps: Sequence[Step]) -> None:
         )
 
 
-# What is looked at as soon as a stage is done, before the next one runs.
-AFTER: dict[str, Callable[[Config, Store, Sequence[Step]], None]] = {"score": watch_drift}
+# What is looked at when a stage is done, before the next one runs: after the filter, whose file people look into.
+AFTER: dict[str, Callable[[Config, Store, Sequence[Step]], None]] = {"filter": watch_drift}
 
 
 def promotion(config: Config, store: Store, steps: Sequence[Step]) -> None:

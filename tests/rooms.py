@@ -18,6 +18,7 @@ ROOMS = (
     "pipeline.cli",
     "flows",
     "pipeline.drift",
+    "pipeline.inspection",
     "pipeline.housekeeping",
     "pipeline.promotion",
     "pipeline.comparison",

@@ -38,7 +38,7 @@ def drift(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
     report = measure_drift(settings, store, steps)
     if report is None:
         typer.echo(
-            f"no student is in use under the name {settings.promote.name}: there is nothing to compare with"
+            f"no student is in use under the name {settings.promote.called}: there is nothing to compare with"
         )
         return
     console().print(drift_table(report))

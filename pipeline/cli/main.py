@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from pipeline.cli import analyse, compare, drift, promote, serve, store, student
+from pipeline.cli import analyse, compare, drift, promote, scores, serve, store, student
 from pipeline.cli.base import HELP, ConfigFile, Guarded, Overrides, Until, console, examples, load, stop_by_signal
 from pipeline.contract.stage_names import StageName
 
@@ -30,8 +30,6 @@ app = typer.Typer(
         "flipkd init config.yaml, fill in prepare.inputs, flipkd run config.yaml",
     ),
 )
-scores = typer.Typer(no_args_is_help=True, context_settings=HELP, help="Look into the teacher's scores.")
-app.add_typer(scores, name="scores")
 
 
 def _stages(names: list[str]) -> list[str]:
@@ -136,50 +134,8 @@ def status(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
     console().print(status_table(states(load(config, overrides))))
 
 
-@scores.command(
-    epilog=examples(
-        'flipkd scores show config.yaml --where "label = 1 AND teacher_score < 0.4"',
-        "flipkd scores show config.yaml --where \"reason <> 'kept'\" --sort -teacher_score -o dropped.csv",
-    )
-)
-def show(
-    config: ConfigFile,
-    where: Annotated[
-        str | None, typer.Option(metavar="SQL", help="Condition on the columns, as after WHERE in SQL.")
-    ] = None,
-    sort: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Sort by a column; -COLUMN from high to low.")
-    ] = None,
-    rows: Annotated[
-        int | None, typer.Option("-n", min=1, help="At most so many rows; 20 in the terminal, all into a file.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write all columns to a .csv, .parquet or .jsonl file.")
-    ] = None,
-    overrides: Overrides = [],  # noqa: B006
-) -> None:
-    """Show pairs with the teacher's score, and what the filter decided where it has run."""
-    from pipeline.cli.scores_view import rows_table, scores_file, select_rows, write_rows
-
-    found = select_rows(scores_file(load(config, overrides)), where, sort, rows or (None if out else 20))
-    if out is not None:
-        write_rows(found, out)
-        typer.echo(f"Wrote {found.height} rows to {out}")
-        return
-    terminal = console()
-    terminal.print(rows_table(found) if found.height else "no row fulfils the condition")
-
-
-@scores.command(epilog=examples("flipkd scores describe config.yaml"))
-def describe(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
-    """Show counts, quantiles of the score, and the share beyond the bounds, by label and split."""
-    from pipeline.cli.scores_view import bounds_of, describe_scores, description_table, scores_file
-
-    path = scores_file(load(config, overrides))
-    console().print(description_table(describe_scores(path), bounds_of(path)))
-
-
 for _part in (
+    scores,
     student,
     compare,
     analyse,

@@ -53,7 +53,7 @@ def promote(
     store = store_of(settings)
     key = _exported(settings, store, key, " ".join([config, *(f"--set {override}" for override in overrides)]))
     if force:
-        outcome = promote_by_force(store, settings.promote.name, key, reason or "")
+        outcome = promote_by_force(store, settings.promote.called, key, reason or "")
     else:
         outcome = compare_and_promote(settings, store, key, change=not dry_run)
     typer.echo(sentence(outcome))
@@ -76,8 +76,8 @@ def rollback(
     from pipeline.promotion.link import roll_back
 
     settings = load(config, overrides)
-    record = roll_back(store_of(settings), settings.promote.name, key, reason)
-    typer.echo(f"{settings.promote.name}: rolled back to {record.key} from {record.previous or 'nothing'}")
+    record = roll_back(store_of(settings), settings.promote.called, key, reason)
+    typer.echo(f"{settings.promote.called}: rolled back to {record.key} from {record.previous or 'nothing'}")
 
 
 @app.command(epilog=examples("flipkd promoted config.yaml", "flipkd promoted config.yaml -n 50"))
@@ -92,7 +92,7 @@ def promoted(
     from pipeline.promotion.link import link_of, linked_key
 
     settings = load(config, overrides)
-    store, name = store_of(settings), settings.promote.name
+    store, name = store_of(settings), settings.promote.called
     records, current = history(store, name), linked_key(store, name)
     missing = "" if current is None or store.path("export", current).is_dir() else ", WHICH IS NOT IN THE STORE"
     typer.echo(f"in use: {current or 'none'}{missing} ({link_of(store, name)})")

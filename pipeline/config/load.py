@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import importlib.resources
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -13,9 +15,11 @@ from pydantic import BaseModel, ValidationError
 
 from data.errors import FlipkdError
 from data.locate import user_path
+from data.texts import stable_hash
 from pipeline.config.config import Config, config_type
 from pipeline.config.explain import explain
-from pipeline.config.location import anchor
+from pipeline.config.location import anchor, store_of
+from pipeline.config.nightly import DEFAULT_NAME
 from pipeline.config.overrides import put
 from pipeline.config.read import parse_yaml, read_config
 
@@ -44,7 +48,22 @@ def load_config(path: str | Path, changes: Mapping[str, Any] = MappingProxyType(
         raw, folder = read_config(place), place.resolve().parent
     for key, value in changes.items():
         put(raw, key, copy.deepcopy(value))  # a later key may change it
-    return anchor(validated(config_type(), raw, str(path)), folder)
+    return _with_name(anchor(validated(config_type(), raw, str(path)), folder), path)
+
+
+def _with_name(config: Config, path: str | Path) -> Config:
+    """The config with the name that its student has in the store: by default that of its file.
+
+    A store that has a student called `default`, as all were before names came from files, keeps that name.
+    """
+    if config.promote.name is not None:
+        return config
+    stem = Path(path).stem.lower()
+    name = re.sub(r"[^a-z0-9_-]+", "-", stem).strip("-_")[:64] or f"config-{stable_hash(stem)[:8]}"
+    links = store_of(config).current
+    if os.path.lexists(links / DEFAULT_NAME) and not os.path.lexists(links / name):
+        name = DEFAULT_NAME
+    return config.model_copy(update={"promote": config.promote.model_copy(update={"name": name})})
 
 
 def validated(model: type[Model], raw: Any, name: str) -> Model:

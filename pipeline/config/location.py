@@ -39,6 +39,8 @@ def _anchored(section: Any, folder: Path) -> Any:
     changes: dict[str, Any] = {}
     for name, info in type(section).model_fields.items():
         value = getattr(section, name)
+        if value is None:
+            continue
         match marks_of(info).get(BY_IDENTITY):
             case "file":
                 changes[name] = value if value.startswith((PACKAGE, "~")) else str(folder / value)

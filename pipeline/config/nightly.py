@@ -8,6 +8,8 @@ from pydantic import ConfigDict, Field, model_validator
 
 from pipeline.contract.section import Section, Share
 
+DEFAULT_NAME = "default"  # of a config that comes from no file
+
 
 class Limit(Section):
     """How far a measure may lie from the run in use; in the config a plain number is short for `warn`."""
@@ -56,8 +58,10 @@ class PromoteConfig(Section):
     mode: Literal["manual", "auto"] = Field(
         default="manual", description="`auto`: the flow promotes by itself; else `flipkd promote` does."
     )
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")] = Field(
-        default="default", description="`current/NAME` in the store points to the student in use."
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")] | None = Field(
+        default=None,
+        description="`current/NAME` in the store points to the student in use, `latest/NAME/STAGE` to what was "
+        "run last. By default the name of the config's file, without its ending.",
     )
     score: Literal["decoder", "encoder", "fused"] = Field(
         default="fused", description="The student's score that is compared."
@@ -81,3 +85,8 @@ class PromoteConfig(Section):
     otherwise: Literal["complete", "fail"] = Field(
         default="complete", description="How a run ends whose student was not promoted under `auto`."
     )
+
+    @property
+    def called(self) -> str:
+        """The name in the store."""
+        return self.name or DEFAULT_NAME

@@ -59,7 +59,7 @@ class CannotMeasure(FlipkdError):
 
 
 def check_drift(config: Config, store: Store, steps: Sequence[Step]) -> DriftReport | None:
-    """Measure, warn, and stop a run whose data moved too far. Call it when `score` is done.
+    """Measure, warn, and stop a run whose data moved too far. Call it when `filter` is done.
 
     Args:
         steps: of this run's plan; its artifacts of prepare and score must be there.
@@ -69,7 +69,7 @@ def check_drift(config: Config, store: Store, steps: Sequence[Step]) -> DriftRep
         stands behind the student in use is no longer there (a warning says so).
 
     Raises:
-        FlipkdError: a measure lies above its `stop`.
+        FlipkdError: a measure lies above its `stop`, and the plan goes on to train a student.
     """
     try:
         report = measure_drift(config, store, steps)
@@ -86,7 +86,10 @@ def check_drift(config: Config, store: Store, steps: Sequence[Step]) -> DriftRep
         )
     stopped = report.passed("stop")
     if stopped:
-        raise FlipkdError(stop_message(report, stopped))
+        message = stop_message(report, stopped, config.promote.called)
+        if any(step.stage == "distill" for step in steps):
+            raise FlipkdError(message)
+        log.warning("%s", message)
     if not report.passed("warn"):
         log.info("drift: within the limits against the run in use (%s)", report.in_use)
     return report
@@ -108,7 +111,7 @@ def measure_drift(config: Config, store: Store, steps: Sequence[Step]) -> DriftR
     if not config.drift.enabled or "score" not in keys:
         return None
     try:
-        export = in_use(store, config.promote.name)
+        export = in_use(store, config.promote.called)
         if export is None:
             return None
         before = store.manifest("export", export).inputs
@@ -139,7 +142,7 @@ def in_words(measure: Measure, report: DriftReport) -> str:
     )
 
 
-def stop_message(report: DriftReport, stopped: Sequence[Measure]) -> str:
+def stop_message(report: DriftReport, stopped: Sequence[Measure], name: str) -> str:
     """What is too far, by how much, and what to do."""
     lines = [f"  {in_words(measure, report)}; drift.{measure.name}.stop is {measure.stop}" for measure in stopped]
     limits = " or ".join(f"drift.{measure.name}.stop" for measure in stopped)
@@ -154,7 +157,8 @@ def stop_message(report: DriftReport, stopped: Sequence[Measure]) -> str:
             *lines,
             "Look at the rows (`flipkd scores show CONFIG`; rejects.parquet of "
             f"prepare/{report.tonight['prepare']}).{teacher} If they are right, raise {limits}, or give "
-            "`--set drift.enabled=false` for one run",
+            "`--set drift.enabled=false` for one run. If the student in use is another project's, give this "
+            f"config a name of its own (`promote.name`; it is {name})",
         ]
     )
 

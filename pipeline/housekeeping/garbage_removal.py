@@ -17,6 +17,7 @@ from data.errors import FlipkdError
 from pipeline.housekeeping.garbage import Garbage
 from pipeline.housekeeping.garbage_items import Item, cache_times
 from pipeline.housekeeping.retention import CLOCK_SLACK, Needs, urgent_needs
+from pipeline.runner.latest import sweep_links
 from pipeline.runner.runs import sweep_locks
 from pipeline.store.disk import disk_problem, sweep
 from pipeline.store.lock import StoreLock
@@ -52,6 +53,7 @@ def remove_garbage(store: Store, garbage: Garbage) -> tuple[list[Item], list[tup
                 if item.kind == "artifact":
                     there.discard(item.owner)
             advance()
+    sweep_links(store)
     _redate(store, garbage)
     return removed, stays
 

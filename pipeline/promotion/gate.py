@@ -54,7 +54,7 @@ def promote(config: Config, store: Store, key: str, *, change: bool = True) -> O
     Raises:
         FlipkdError: the link or the history is broken, or cannot be written. A refusal raises nothing.
     """
-    name = config.promote.name
+    name = config.promote.called
     while True:
         outcome = verdict_on(config, store, key)
         numbers = None if outcome.comparison is None else asdict(outcome.comparison)
@@ -95,7 +95,7 @@ def verdict_on(config: Config, store: Store, key: str) -> Outcome:
     Raises:
         FlipkdError: the link or the history is broken.
     """
-    name = config.promote.name
+    name = config.promote.called
     previous = in_use(store, name)
     known = _known_beforehand(store, name, key, previous)
     if known is not None:

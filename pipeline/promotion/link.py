@@ -17,7 +17,8 @@ from typing import Any
 
 from data.errors import FlipkdError
 from pipeline.promotion.history import Action, Record, append, earlier, history
-from pipeline.store.disk import disk_problem, make_folder, sync
+from pipeline.store.disk import disk_problem
+from pipeline.store.links import point
 from pipeline.store.store import KEY_LENGTH, Store
 
 KEPT = 3  # students before the one in use that `flipkd gc` leaves, so that a rollback finds them
@@ -144,7 +145,7 @@ def move(
             if not store.path("export", key).is_dir():
                 raise FlipkdError(f"the export {key} was removed just now; run its config again")
             append(store, name, _record(action, key, expected, reason, forced, comparison))
-            _point(link_of(store, name), key)
+            point(link_of(store, name), Path(*_TARGET, key))
 
 
 def refuse(
@@ -214,13 +215,3 @@ def _record(
         forced=forced,
         comparison=comparison,
     )
-
-
-def _point(link: Path, key: str) -> None:
-    """Let the link point to an export; whoever reads it sees the old target or the new one, never none."""
-    make_folder(link.parent)
-    new_link = link.with_name(f".{link.name}.new")
-    new_link.unlink(missing_ok=True)  # a killed process's: we hold the lock
-    new_link.symlink_to(Path(*_TARGET, key))
-    new_link.replace(link)
-    sync(link.parent)

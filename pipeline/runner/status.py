@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from pipeline.config.config import Config
 from pipeline.config.location import store_of
-from pipeline.runner.plan import plan
+from pipeline.runner.plan import Step, plan
+from pipeline.runner.why import why_missing
 from pipeline.stages.registry import sentence
 from pipeline.store.store import Store
 
@@ -17,7 +18,8 @@ class StageStatus:
     """One stage of a config.
 
     Attributes:
-        state: `cached`, `not there`, or `damaged`; what is wrong then stands in `summary`.
+        state: `cached`, `not there`, or `damaged`.
+        summary: what it holds; of what is not there why (what changed), of what is damaged what is wrong.
         bytes: of all the artifact's files.
     """
 
@@ -36,13 +38,14 @@ def status(config: Config, now: datetime | None = None) -> list[StageStatus]:
         FlipkdError: an input file or a model is not on this machine, so that the keys cannot be known.
     """
     store, now = store_of(config), now or datetime.now(UTC)
-    return [_stage_status(store, step.stage, step.key, now) for step in plan(config, download=False)]
+    return [_stage_status(store, step, now, config.promote.called) for step in plan(config, download=False)]
 
 
-def _stage_status(store: Store, stage: str, key: str, now: datetime) -> StageStatus:
+def _stage_status(store: Store, step: Step, now: datetime, name: str) -> StageStatus:
+    stage, key = step.stage, step.key
     problems = store.problems(stage, key)
     if problems is None:
-        return StageStatus(stage, key, "not there")
+        return StageStatus(stage, key, "not there", summary=why_missing(step, store, name))
     if problems:
         return StageStatus(stage, key, "damaged", summary="; ".join(problems))
     manifest = store.manifest(stage, key)

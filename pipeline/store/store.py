@@ -91,6 +91,11 @@ class Store:
         return self.root / "current"
 
     @property
+    def latest(self) -> Path:
+        """Links to the latest artifacts of each config, by name and stage (`runner.latest`)."""
+        return self.root / "latest"
+
+    @property
     def promotions(self) -> Path:
         """Histories of which student was in use (`promotion.history`)."""
         return self.root / "promotions"

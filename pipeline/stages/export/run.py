@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
 from data.errors import FlipkdError
-from data.schema import PAIRS, PREDICTIONS, with_metadata, write_table
+from data.schema import PAIRS, PREDICTIONS, kept_fields, with_metadata, write_table
 from models.loading.convert import converted, cut_identity
 from models.loading.names import FoundModel, find_model
 from models.student.flipkd_student import FlipkdStudent
@@ -22,6 +24,7 @@ from pipeline.contract.stage import Context
 from pipeline.evaluation.decision import MEASURED, SCORES, check_dev, evaluate, fit_decision, probability
 from pipeline.evaluation.metrics import spearman
 from pipeline.evaluation.search import Settings, measure_retrieval, ndcg
+from pipeline.evaluation.slices import slices
 from pipeline.stages.export.clean_process import check_in_clean_process, spread_sample
 from pipeline.stages.export.config import ExportConfig
 from pipeline.stages.export.figures import draw_all
@@ -74,7 +77,8 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
     differences = _check_student(student, predictions, context.work)
 
     artifacts = {stage: folder.name for stage, folder in inputs.items()} | {"export": context.final.name}
-    schema = with_metadata(PREDICTIONS, {"artifacts": artifacts, **decision.for_student()})
+    kept = kept_fields(pq.read_schema(inputs["score"] / "scores.parquet"))
+    schema = with_metadata(pa.schema([*PREDICTIONS, *kept]), {"artifacts": artifacts, **decision.for_student()})
     write_table(predictions.to_arrow(), out / "predictions.parquet", schema)
     metrics = evaluate(
         predictions,
@@ -87,6 +91,7 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
     )
     metrics["durations"] = {stage: manifest.duration_seconds for stage, manifest in manifests.items()}
     metrics["artifacts"] = artifacts
+    metrics["slices"] = slices(predictions, decision.thresholds, [field.name for field in kept])
     if retrieval:
         metrics["retrieval"] = retrieval
     if (judged := grades(inputs["prepare"])) is not None:
@@ -139,8 +144,9 @@ def _by_grade(judged: pl.DataFrame) -> dict[str, dict[str, float | None]]:
 
 
 def _pairs(scores: Path) -> pl.DataFrame:
-    """Dev and test pairs in the file's order, with the teacher's score."""
-    columns = [*PAIRS.names, pl.col("teacher_score").alias("teacher")]
+    """Dev and test pairs in the file's order, with the teacher's score and the user's own columns."""
+    kept = [field.name for field in kept_fields(pq.read_schema(scores))]
+    columns = [*PAIRS.names, pl.col("teacher_score").alias("teacher"), *kept]
     return pl.scan_parquet(scores).filter(pl.col("split").is_in(MEASURED)).select(columns).collect()
 
 

@@ -13,14 +13,16 @@ too, for whoever looks at them, but only train rows feed the student, and dev an
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from data.errors import FlipkdError
-from data.schema import FILTERED, ROW_GROUP_ROWS, TRUNCATED, read_metadata, with_metadata, writer
+from data.schema import FILTERED, ROW_GROUP_ROWS, TRUNCATED, kept_fields, read_metadata, with_metadata, writer
 from pipeline.contract.stage import Context
 from pipeline.stages.filter.bounds import find_bound
 from pipeline.stages.filter.config import FilterConfig
@@ -45,6 +47,7 @@ def run(config: FilterConfig, inputs: Mapping[str, Path], out: Path, context: Co
         apply_bounds(rows, {name: found["bound"] for name, found in bounds.items()}, config.enabled),
         path,
         metadata,
+        kept_fields(pq.read_schema(scores)),
     )
     counts = count(pl.scan_parquet(path))
     kept = kept_in_train(pl.scan_parquet(path))
@@ -134,12 +137,16 @@ def apply_bounds(rows: pl.LazyFrame, bounds: Mapping[str, float], enabled: bool)
     return rows.with_columns(reason=reason, target=target).with_columns(kept=pl.col("reason") == "kept")
 
 
-def write(rows: pl.LazyFrame, path: Path, metadata: Mapping[str, object]) -> None:
+def write(rows: pl.LazyFrame, path: Path, metadata: Mapping[str, object], kept: Sequence[pa.Field] = ()) -> None:
     """Write rows as they stream by, under the schema `FILTERED` (Polars' own sink makes every string large).
 
     The scores' column `truncated` is carried along where it is there.
+
+    Args:
+        kept: the user's own columns, which come last.
     """
-    schema = FILTERED.append(TRUNCATED) if TRUNCATED.name in rows.collect_schema() else FILTERED
+    truncated = [TRUNCATED] if TRUNCATED.name in rows.collect_schema() else []
+    schema = pa.schema([*FILTERED, *truncated, *kept])
     with writer(path, with_metadata(schema, metadata)) as file:
         for batch in rows.select(schema.names).collect_batches(chunk_size=ROW_GROUP_ROWS, maintain_order=True):
             file.write_table(batch.to_arrow().cast(file.schema), row_group_size=ROW_GROUP_ROWS)

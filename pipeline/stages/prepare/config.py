@@ -69,7 +69,18 @@ class HardNegatives(Section):
     )
 
 
-class PairsFile(InputFile):
+class RowsOfUsers(InputFile):
+    """A file whose rows become pairs, so that columns of its own can be carried along."""
+
+    keep: list[str] | Literal["all"] | None = Field(
+        default=None,
+        description="Further columns that go along into scores, filtered pairs and predictions (a ticket's "
+        "number, a channel); `all` for every one. Of pairs built from utterances, the first text's.",
+        json_schema_extra=in_key_if_set(),
+    )
+
+
+class PairsFile(RowsOfUsers):
     """A file of pairs, labelled or not."""
 
     kind: Literal["pairs"] = "pairs"
@@ -107,7 +118,7 @@ class PairsFile(InputFile):
         return self
 
 
-class UtterancesFile(InputFile):
+class UtterancesFile(RowsOfUsers):
     """A file of utterances with an intent or FAQ id, from which pairs are built."""
 
     kind: Literal["utterances"] = "utterances"
@@ -248,6 +259,12 @@ class PrepareConfig(Section):
     )
     splitting: Splitting = Splitting()
     pairs: PairBuilding = PairBuilding()
+    overrides: str | None = Field(
+        default=None,
+        description="A file of verdicts on single pairs, over the labels of the inputs: columns `pair_id` and "
+        "`verdict` (match, no match, drop, or empty). `flipkd scores suspects -o` writes one to fill in.",
+        json_schema_extra=by_identity("file"),
+    )
     max_characters: Positive = Field(default=2000, description="A row with a longer text is rejected.")
     contradictions: Literal["reject", "majority", "keep"] = Field(
         default="reject", description="What becomes of one pair of texts that carries both labels."

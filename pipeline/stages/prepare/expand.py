@@ -13,6 +13,7 @@ from pipeline.stages.prepare.config import (
     PrepareConfig,
     RawTextsFile,
     RetrievalFolder,
+    RowsOfUsers,
     UtterancesFile,
 )
 from pipeline.stages.prepare.input_rows import InputRows, JudgementsFile, LinesFile, PointersFile, SetTextsFile
@@ -50,8 +51,8 @@ def _files(entry: InputEntry, place: int, catalogue: int | None) -> list[InputRo
     return [entry]
 
 
-def _pointers(entry: InputFile, catalogue: int | None, *, place: int = 0, **columns: str | None) -> PointersFile:
-    shared = entry.model_dump(include=set(InputFile.model_fields))
+def _pointers(entry: RowsOfUsers, catalogue: int | None, *, place: int = 0, **columns: str | None) -> PointersFile:
+    shared = entry.model_dump(include=set(RowsOfUsers.model_fields))
     own = {"folder": place if catalogue is None else catalogue, "own_entries": catalogue is None}
     return PointersFile.model_validate(shared | columns | own | {"catalogue": "text_b"})
 

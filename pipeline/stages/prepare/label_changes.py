@@ -16,18 +16,20 @@ import pyarrow.parquet as pq
 from data.errors import FlipkdError
 from data.schema import LABEL_NOISE, PAIRS, ROW_GROUP_ROWS, write_table, write_tables
 from data.texts import stable_number
-from pipeline.stages.prepare.config import PrepareConfig
+from pipeline.stages.prepare.config import PrepareConfig, changes_labels
+from pipeline.stages.prepare.overrides import Verdicts
 
 log = logging.getLogger("flipkd.prepare")
 LABEL = PAIRS.get_field_index("label")
 Changes = dict[str, dict[str, int | float]]
 
 
-def change_labels(config: PrepareConfig, given: Path, out: Path, seed: int) -> Changes:
+def change_labels(config: PrepareConfig, given: Path, out: Path, seed: int, verdicts: Verdicts) -> Changes:
     """Write `pairs.parquet` with the labels that are wanted; nothing, where they stay as they are.
 
     Args:
-        given: the pairs as they are, in another folder than `out`, if `changes_labels`.
+        given: the pairs as they are, in another folder than `out` if any label changes.
+        verdicts: of people, which come first.
 
     Returns:
         What `hide_labels` and `flip_labels` say, as `label_share` and `label_noise`.
@@ -36,6 +38,10 @@ def change_labels(config: PrepareConfig, given: Path, out: Path, seed: int) -> C
         FlipkdError: train then lacks a class.
     """
     changes: Changes = {}
+    if config.overrides is not None:
+        path = given.with_name("judged.parquet") if changes_labels(config) else out / "pairs.parquet"
+        _write_changed(given, path, verdicts.label())
+        given = path
     if config.label_share < 1:
         path = given.with_name("labelled.parquet") if config.label_noise else out / "pairs.parquet"
         changes["label_share"] = hide_labels(given, path, config.label_share, seed)
@@ -83,7 +89,7 @@ def flip_labels(clean: Path, out: Path, share: float, seed: int) -> dict[str, in
     candidates = _labelled(clean)
     flipped = chosen(candidates["pair_id"].to_list(), share, seed)
     noise = candidates.filter(pl.col("pair_id").is_in(flipped))
-    _write_changed(clean, out / "pairs.parquet", flipped, 1 - pl.col("label"))
+    _write_changed(clean, out / "pairs.parquet", _of(flipped, 1 - pl.col("label")))
     write_table(noise.to_arrow(), out / "label_noise.parquet", LABEL_NOISE)
     _check_classes(out / "pairs.parquet", f"prepare.label_noise: with {share:g} of them flipped", "lower it")
     to_negative = int((noise["label"] == 1).sum())
@@ -113,7 +119,7 @@ def hide_labels(clean: Path, path: Path, share: float, seed: int) -> dict[str, i
     candidates = _labelled(clean)
     stay = chosen(candidates["pair_id"].to_list(), share, seed, "label share")
     hidden = candidates.filter(~pl.col("pair_id").is_in(stay))
-    _write_changed(clean, path, hidden["pair_id"].to_list(), pl.lit(None))
+    _write_changed(clean, path, _of(hidden["pair_id"].to_list(), pl.lit(None)))
     _check_classes(path, f"prepare.label_share: with {share:g} of them", "raise it")
     positive = int((hidden["label"] == 1).sum())
     return {
@@ -147,15 +153,23 @@ def _labelled(pairs: Path) -> pl.DataFrame:
     return rows.select("pair_id", "label").unique("pair_id", keep="none", maintain_order=True).collect()
 
 
-def _write_changed(pairs: Path, path: Path, pair_ids: Collection[str], label: pl.Expr) -> None:
-    """Write the pairs with another label for some of them."""
-    changed = pl.when(pl.col("pair_id").is_in(pair_ids)).then(label).otherwise(pl.col("label")).cast(pl.Int8)
+def _of(pair_ids: Collection[str], label: pl.Expr) -> pl.Expr:
+    """Another label for some of the pairs."""
+    return pl.when(pl.col("pair_id").is_in(pair_ids)).then(label).otherwise(pl.col("label")).cast(pl.Int8)
+
+
+def _write_changed(pairs: Path, path: Path, label: pl.Expr) -> None:
+    """Write the pairs with other labels.
+
+    Args:
+        label: Int8, from `pair_id` and `label`.
+    """
 
     def tables() -> Iterator[pa.Table]:
         with pq.ParquetFile(pairs) as file:
             for batch in file.iter_batches(ROW_GROUP_ROWS):
                 table = pa.table(batch)
-                labels = pl.DataFrame(table.select(["pair_id", "label"])).select(changed)
+                labels = pl.DataFrame(table.select(["pair_id", "label"])).select(label)
                 yield table.set_column(LABEL, PAIRS.field(LABEL), labels.to_series().to_arrow())
 
     write_tables(tables(), path, pq.read_schema(pairs))

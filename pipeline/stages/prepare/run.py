@@ -57,8 +57,17 @@ from pipeline.stages.prepare.config import (
 )
 from pipeline.stages.prepare.expand import expanded
 from pipeline.stages.prepare.inputs import check_inputs, file_stamps
-from pipeline.stages.prepare.label_changes import change_labels, count_changes
+from pipeline.stages.prepare.keep import add_kept
+from pipeline.stages.prepare.label_changes import Changes, change_labels, count_changes
 from pipeline.stages.prepare.near_entries import Encoder, near_negatives
+from pipeline.stages.prepare.overrides import (
+    DROPPED,
+    Verdicts,
+    count_verdicts,
+    on_built,
+    read_verdicts,
+    with_verdicts,
+)
 from pipeline.stages.prepare.raw_texts import choose_raw_texts
 from pipeline.stages.prepare.rows import REFUSED, Gathered, gather
 from pipeline.stages.prepare.written import (
@@ -107,18 +116,20 @@ def prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, folde
 
 
 def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, folder: Path) -> dict[str, Any]:
-    gathered = gather(config, seed, folder)
+    verdicts = read_verdicts(config.overrides)
+    as_read = gather(config, seed, folder)
+    gathered, dropped = with_verdicts(as_read, verdicts)
     warn_of_ids(gathered.utterances)
     given = _links(gathered, gathered.pairs, gathered.utterances)
     leaks = check_given(gathered, given)
     leaking = leaking_rows(given) if leaks and config.splitting.leaks == "drop" else None
-    pairs, utterances, refused = _resolved(config, gathered, leaking)
+    pairs, utterances, refused = _resolved(config, gathered, {DROPPED: dropped, LEAK: leaking})
     rejects = pl.concat([gathered.rejects, refused])
     texts = gathered.texts + gathered.raw.height
     if pairs.height + utterances.height + texts + rejects.height != gathered.rows_read:
         counts = f"{pairs.height} pairs, {utterances.height} utterances, {rejects.height} rejects"
         raise RuntimeError(f"prepare lost count of its rows: {gathered.rows_read} read, but {counts}")
-    unasked = rejects.filter(~pl.col("reason").is_in((LEAK, NOT_JUDGED)))
+    unasked = rejects.filter(~pl.col("reason").is_in((LEAK, NOT_JUDGED, DROPPED)))
     check_rejected(config, unasked, gathered.rows_read, lambda place: raw_rejects(gathered, refused, place))
     check_any(gathered, rejects)
 
@@ -129,26 +140,19 @@ def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, fold
     pairs, utterances, unseen = _split(gathered, pairs, utterances, held_out, seed)
     raw, known = choose_raw_texts(gathered, pairs, utterances)
     refused, rejects = (pl.concat([part, unseen, known]) for part in (refused, rejects))
-    built = _built(gathered, pairs, utterances, unseen_by_train, encoder, seed)
+    made = _built(gathered, pairs, utterances, unseen_by_train, encoder, seed)
+    built = on_built(made, verdicts) if len(verdicts) else made
     utterances = utterances.sort(pl.col("split").cast(SPLIT), "file", "source_row")
     counted = built.with_columns(pl.col("split").cast(SPLIT), pl.col("group_code").alias("group"))
     everything = pl.concat([part.select(*COUNTED) for part in (pairs, counted)])
     check_splits(gathered, everything, rejects)
 
-    splits = np.full(gathered.pairs.height, -1, np.int8)
-    splits[pairs["row"].to_numpy()] = pairs["split"].to_physical().to_numpy()
-    unchanged = (folder if changes_labels(config) else out) / "pairs.parquet"
-    characters = write_pairs(gathered, splits, built, unchanged)
-    changes = change_labels(config, unchanged, out, seed)
+    changes, kept, characters = _write(gathered, pairs, built, verdicts, out, seed)
     write_rejects(gathered, refused, out / "rejects.parquet")
-    if gathered.collections:
-        write_catalogue(gathered, out / "catalogue.parquet")
     if has_raw_texts(config):
         write_raw_texts(gathered, raw, out / "texts.parquet")
     if has_utterances(config):
         write_table(utterances.select(UTTERANCES.names).to_arrow(), out / "utterances.parquet", UTTERANCES)
-    if config.splitting.leaks != "keep":
-        check_leaks(out / "pairs.parquet", entry_columns(config))
     rows = {
         "read": gathered.rows_read,
         "pairs": pairs.height,
@@ -163,6 +167,10 @@ def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, fold
     }
     summary = summarise(config, everything, utterances, rejects, rows, double)
     summary |= count_changes(changes, summary["splits"]["train"])
+    if config.overrides is not None:
+        summary["overrides"] = count_verdicts(verdicts, as_read.pairs, made, config.overrides)
+    if kept:
+        summary["kept_columns"] = kept
     if leaks:
         summary["leaks"] = {
             "texts_or_groups": leaks,
@@ -176,13 +184,36 @@ def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, fold
     return summary
 
 
+def _write(
+    gathered: Gathered, pairs: pl.DataFrame, built: pl.DataFrame, verdicts: Verdicts, out: Path, seed: int
+) -> tuple[Changes, list[str], int]:
+    """Write `pairs.parquet`, the labels in it as they are wanted, and `catalogue.parquet`.
+
+    Returns:
+        How labels were changed for experiments, the user's own columns, and the characters of all texts.
+    """
+    config = gathered.config
+    splits = np.full(gathered.pairs.height, -1, np.int8)
+    splits[pairs["row"].to_numpy()] = pairs["split"].to_physical().to_numpy()
+    as_given = config.overrides is None and not changes_labels(config)
+    unchanged = (out if as_given else gathered.folder) / "pairs.parquet"
+    characters = write_pairs(gathered, splits, built, unchanged)
+    changes = change_labels(config, unchanged, out, seed, verdicts)
+    kept = add_kept(config, out / "pairs.parquet", gathered.folder / "with-kept.parquet")
+    if gathered.collections:
+        write_catalogue(gathered, out / "catalogue.parquet")
+    if config.splitting.leaks != "keep":
+        check_leaks(out / "pairs.parquet", entry_columns(config))
+    return changes, kept, characters
+
+
 def _resolved(
-    config: PrepareConfig, gathered: Gathered, leaking: np.ndarray | None
+    config: PrepareConfig, gathered: Gathered, going: Mapping[str, np.ndarray | None]
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Leaks, duplicates and contradictions decided.
 
     Args:
-        leaking: the rows that go because they leak; pairs, then utterances; bool. None if none does.
+        going: by reason the rows that go for it; pairs, then utterances; bool. None if none does.
 
     Returns:
         The pairs that are taken, with their `row` among the gathered ones; the utterances; the rows that are
@@ -193,10 +224,11 @@ def _resolved(
     for frame, key, verdict in ((gathered.pairs, "pair_id", "label"), (gathered.utterances, "key", "id")):
         staying = frame.with_row_index("row")
         gone: list[pl.DataFrame] = []
-        if leaking is not None:
-            leaks = pl.Series(leaking[start : start + frame.height])
-            gone = [staying.filter(leaks).with_columns(reason=pl.lit(LEAK))]
-            staying = staying.filter(~leaks)
+        for reason, rows in going.items():
+            if rows is not None:
+                leaves = pl.Series(rows[start : start + frame.height]).gather(staying["row"])
+                gone.append(staying.filter(leaves).with_columns(reason=pl.lit(reason)))
+                staying = staying.filter(~leaves)
         start += frame.height
         verdicts = resolve(staying, key=key, verdict=verdict, policy=config.contradictions)
         decided.append(pl.concat([verdicts, *gone]).sort("row") if gone else verdicts)

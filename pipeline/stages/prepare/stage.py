@@ -7,9 +7,11 @@ from typing import Any
 from pipeline.contract.identity import file_identity, model_identity
 from pipeline.contract.keys import key_config
 from pipeline.contract.stage import Stage, Summary
-from pipeline.stages.prepare.config import PrepareConfig, builds_pairs
+from pipeline.stages.prepare.config import PairsFile, PrepareConfig, UtterancesFile, builds_pairs
 from pipeline.stages.prepare.expand import files_of, key_of
 from pipeline.stages.prepare.inputs import check_inputs, input_path
+from pipeline.stages.prepare.keep import kept_columns
+from pipeline.stages.prepare.overrides import read_verdicts
 from pipeline.store.store import Store
 
 
@@ -21,6 +23,9 @@ def _raw_inputs(config: Any, download: bool) -> dict[str, str]:
         path = input_path(file.path, key)
         # The name enters too: it stands in the column `source`.
         found[f"file {n}"] = f"{path.name} {file_identity(key, path)}"
+    if section.overrides is not None:
+        path = input_path(section.overrides, "prepare.overrides")
+        found["overrides"] = f"{path.name} {file_identity('prepare.overrides', path)}"
     if builds_pairs(section):
         found["encoder"] = model_identity("prepare.pairs.encoder", section.pairs.encoder, download)
     return found
@@ -31,6 +36,14 @@ def _keyed(section: PrepareConfig) -> dict[str, Any]:
     if not builds_pairs(section):
         kept.pop("pairs")
     return kept
+
+
+def _check_first(config: Any) -> None:
+    check_inputs(config.prepare)
+    for file in files_of(config.prepare):
+        if isinstance(file, PairsFile | UtterancesFile):
+            kept_columns(file)
+    read_verdicts(config.prepare.overrides)
 
 
 def _check(config: Any, store: Store) -> None:
@@ -57,6 +70,6 @@ STAGE = Stage(
     results=(("pairs", "pairs.parquet"), ("rejected rows", "rejects.parquet")),
     raw_inputs=_raw_inputs,
     keyed=_keyed,
-    check_first=lambda config: check_inputs(config.prepare),
+    check_first=_check_first,
     check=_check,
 )

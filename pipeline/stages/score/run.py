@@ -35,10 +35,12 @@ from sklearn.metrics import roc_auc_score
 from data.errors import FlipkdError
 from data.schema import (
     CROSS_ENCODER_SCORE,
+    PAIRS,
     ROW_GROUP_ROWS,
     SCORES,
     TRUNCATED,
     embeddings_schema,
+    kept_fields,
     with_metadata,
     writer,
 )
@@ -199,7 +201,8 @@ def write_scores(
         FlipkdError: the scores do not vary.
     """
     more = [*([CROSS_ENCODER_SCORE] if blended else []), *([TRUNCATED] if cut is not None else [])]
-    schema = with_metadata(pa.schema([*SCORES, *more]), metadata)
+    kept = kept_fields(pq.read_schema(pairs))
+    schema = with_metadata(pa.schema([*SCORES, *more, *kept]), metadata)
     found: list[np.ndarray] = []
     start = 0
     with writer(path, schema) as file:
@@ -207,21 +210,23 @@ def write_scores(
             rows = slice(start, start := start + len(batch))
             scores = blended.scores[rows] if blended else cosines
             found.append(scores)
-            columns = [*batch.columns, pa.array(scores), *(pa.array(column) for column in ids)]
+            own, carried = batch.columns[: len(PAIRS)], batch.columns[len(PAIRS) :]
+            columns = [*own, pa.array(scores), *(pa.array(column) for column in ids)]
             if blended:
                 columns.append(pa.array(blended.raw[rows]))
             if cut is not None:
                 columns.append(pa.array(cut[ids[0]] | cut[ids[1]]))
-            file.write_batch(pa.record_batch(columns, schema=schema))
+            file.write_batch(pa.record_batch([*columns, *carried], schema=schema))
     check_scores(np.concatenate(found))
 
 
 def _scored(
     pairs: Path, texts: list[str], vectors: np.ndarray
 ) -> Iterator[tuple[pa.RecordBatch, np.ndarray, list[np.ndarray]]]:
+    """The columns of pairs and the user's own behind them, a block at a time; cosines; ids of both texts."""
     known = {text: text_id for text_id, text in enumerate(texts)}
-    names = SCORES.names[:-3]
     with pq.ParquetFile(pairs) as file:
+        names = [*PAIRS.names, *(field.name for field in kept_fields(file.schema_arrow))]
         for batch in file.iter_batches(ROW_GROUP_ROWS, columns=names):
             ids = [
                 np.fromiter((known[text] for text in batch[side].to_pylist()), dtype=np.int64, count=len(batch))

@@ -40,6 +40,7 @@ def config(tmp_path: Path, store: Store) -> str:
         "store": str(store.root),
         "prepare": {"inputs": [{"kind": "pairs", "path": "none.csv"}]},
         "export": {"bootstrap": 100},
+        "promote": {"name": "default"},
     }
     path.write_text(yaml.safe_dump(settings))
     return str(path)
@@ -109,7 +110,7 @@ def test_an_interrupted_promotion_is_shown(config: str, store: Store, monkeypatc
     middling, good, _ = students(store)
     flipkd("promote", config, "--key", middling)
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.promotion.link._point", lambda *_: None)
+        patch.setattr("pipeline.promotion.link.point", lambda *_: None)
         flipkd("promote", config, "--key", good)
     shown = flipkd("promoted", config).output
     assert "interrupted" in shown
@@ -147,8 +148,8 @@ def test_the_student_of_a_config(tiny_run: Path, tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(settings.model_dump(mode="json", exclude_none=True)))
     assert flipkd("promote", str(path)).exit_code == 0
     store = store_of(settings)
-    assert in_use(store) == plan(settings)[-1].key
+    assert in_use(store, "nightly") == plan(settings)[-1].key
     result = flipkd("promote", str(path), "--set", "distill.epochs=3")
     assert result.exit_code == 1
     assert f"the config's student is not there yet: flipkd run {path} --set distill.epochs=3" in result.stderr
-    assert len(history(store)) == 1
+    assert len(history(store, "nightly")) == 1

@@ -15,7 +15,8 @@ PAIRS = "question,title,is_duplicate\nhow to pay,pay a bill,1\nwhere to go,go to
 
 
 def expected(*inputs: dict[str, str]) -> Config:
-    return Config.model_validate({"preset": PRESET, "prepare": {"inputs": list(inputs)}})
+    named = {"promote": {"name": "config"}}  # after the file
+    return Config.model_validate({"preset": PRESET, "prepare": {"inputs": list(inputs)}, **named})
 
 
 def test_it_is_short_and_changes_no_setting(tmp_path: Path) -> None:

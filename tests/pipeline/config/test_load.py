@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,27 @@ def test_a_trial_keeps_all_but_the_promotion(tmp_path: Path) -> None:
     assert trial(config).model_copy(update={"promote": config.promote}) == config
     manual = load_config(write(tmp_path, GOOD))
     assert trial(manual) is manual
+
+
+def test_the_name_in_the_store_is_that_of_the_file(tmp_path: Path) -> None:
+    def called(file: str, **promote: str) -> str:
+        settings = {
+            "store": "store",
+            "prepare": {"inputs": [{"path": "a.csv", "kind": "pairs"}]},
+            "promote": promote,
+        }
+        (tmp_path / file).write_text(json.dumps(settings), "utf-8")
+        return load_config(tmp_path / file).promote.called
+
+    assert load_config("demo").promote.called == "demo"
+    assert called("Bank FAQ.v2.yaml") == "bank-faq-v2"
+    assert called("faq.yaml", name="bank") == "bank"
+    chinese = {called("银行.yaml"), called("医疗.yaml")}
+    assert len(chinese) == 2
+    assert all(name.startswith("config-") for name in chinese)
+    # A store from before names came from files goes on under its name.
+    (tmp_path / "store/current").mkdir(parents=True)
+    (tmp_path / "store/current/default").symlink_to("../artifacts/export/" + "0" * 20)
+    assert called("faq.yaml") == "default"
+    (tmp_path / "store/current/faq").symlink_to("../artifacts/export/" + "0" * 20)
+    assert called("faq.yaml") == "faq"

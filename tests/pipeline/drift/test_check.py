@@ -157,9 +157,13 @@ def test_above_a_limit_it_warns_or_stops(folder: Path, flipkd_log: pytest.LogCap
     stops = {name: {"warn": 0.01, "stop": 0.02} for name in ("text_lengths", "label_rate")}
     strict = tiny_config(folder, drift=limits | stops, teach={"tune": False}).drift
     config = config.model_copy(update={"drift": strict})
+    flipkd_log.clear()
+    assert check_drift(config, store_of(config), steps) is not None  # the plan trains nothing, so it only warns
+    assert "drift.label_rate.stop is 0.02" in flipkd_log.text
     with pytest.raises(FlipkdError) as caught:
-        check_drift(config, store_of(config), steps)
+        check_drift(config, store_of(config), plan(config, "distill"))
     message = str(caught.value)
+    assert "give this config a name of its own (`promote.name`; it is default)" in message
     assert message.count(EXPORT) == 2
     assert "share of positives among the labelled pairs: 0.875 tonight, 0.5 in the run in use" in message
     assert "drift.label_rate.stop is 0.02" in message
@@ -232,4 +236,4 @@ def test_the_command(folder: Path) -> None:
     (folder / "store" / "current" / "default").unlink()
     none = call(app, ["drift", file])
     assert none.exit_code == 0
-    assert "no student is in use under the name default" in none.output
+    assert "no student is in use under the name config-json" in none.output

@@ -268,7 +268,7 @@ def run_and_kill(store: Store, key: str, where: str, call: str = "") -> None:
 def test_killed_between_the_record_and_the_link(store: Store) -> None:
     a, b = add_export(store, 1), add_export(store, 2)
     promote(store, a)
-    run_and_kill(store, b, "promotion._point = die")
+    run_and_kill(store, b, "promotion.point = die")
     assert in_use(store) == a  # the link is the truth
     assert [record.key for record in history(store)] == [a, b]
     assert [record.key for record in moves(history(store), a)] == [a]
@@ -280,7 +280,7 @@ def test_killed_between_the_record_and_the_link(store: Store) -> None:
 
 def test_killed_at_the_first_promotion(store: Store) -> None:
     a = add_export(store, 1)
-    run_and_kill(store, a, "promotion._point = die")
+    run_and_kill(store, a, "promotion.point = die")
     assert in_use(store) is None
     assert promoted_keys(store) == {"default": []}
     with pytest.raises(FlipkdError, match="no student was in use before"):
@@ -301,7 +301,7 @@ def test_killed_in_a_rollback(store: Store) -> None:
     a, b = add_export(store, 1), add_export(store, 2)
     promote(store, a)
     promote(store, b)
-    run_and_kill(store, b, "promotion._point = die", "roll_back(store)")
+    run_and_kill(store, b, "promotion.point = die", "roll_back(store)")
     assert in_use(store) == b
     assert rolled_back(history(store), b, b) is None
     assert roll_back(store).key == a
