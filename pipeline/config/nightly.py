@@ -50,6 +50,19 @@ class DriftConfig(Section):
     )
 
 
+class Floor(Section):
+    """What a student must reach on test, whatever it is compared with; in the config a number is for `auroc`."""
+
+    short_for: ClassVar = "auroc"
+
+    auroc: Share | None = Field(
+        default=0.6, description="AUROC of `promote.score`; chance is 0.5. null: no floor."
+    )
+    below_teacher: Share | None = Field(
+        default=0.1, description="So much its AUROC may lie below the teacher's. null: however much."
+    )
+
+
 class PromoteConfig(Section):
     """When a new student takes the place of the one in use; in the config a word is short for `mode`."""
 
@@ -72,6 +85,10 @@ class PromoteConfig(Section):
         "test queries against the catalogue that an input names; by grade where there are grades.",
     )
     tolerance: Share = Field(default=0.01, description="So much worse the new student may be.")
+    at_least: Floor = Field(
+        default=Floor(),
+        description="A student below it is refused, the first one too. Only by labelled test pairs.",
+    )
     evidence: Literal["difference", "interval"] = Field(
         default="difference",
         description="What must not lie below -tolerance: the difference itself, or the low end of its 95 % "

@@ -6,13 +6,14 @@ The student in use stays unless a comparison shows that the new one is not worse
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from data.errors import FlipkdError
 from pipeline.config.config import Config
 from pipeline.config.nightly import PromoteConfig
+from pipeline.evaluation.headline import read_metrics
 from pipeline.promotion.history import history, rolled_back
 from pipeline.promotion.link import LinkMoved, damage, in_use, linked_key, move, refuse
 from pipeline.promotion.outcome import SHOWN_METRICS, Outcome, Verdict, number, sentence, signed
@@ -97,7 +98,7 @@ def verdict_on(config: Config, store: Store, key: str) -> Outcome:
     """
     name = config.promote.called
     previous = in_use(store, name)
-    known = _known_beforehand(store, name, key, previous)
+    known = _known_beforehand(config.promote, store, key, previous)
     if known is not None:
         return Outcome(known[0], name, key, previous, known[1])
     from pipeline.promotion.paired import compare
@@ -115,16 +116,45 @@ def verdict_on(config: Config, store: Store, key: str) -> Outcome:
     return Outcome("accepted" if fit else "refused", name, key, previous, reason, found)
 
 
-def _known_beforehand(store: Store, name: str, key: str, previous: str | None) -> tuple[Verdict, str] | None:
+def _known_beforehand(
+    settings: PromoteConfig, store: Store, key: str, previous: str | None
+) -> tuple[Verdict, str] | None:
     """Verdict and reason where nothing needs to be compared."""
     if problem := damage(store, key):
         return "refused", problem
     if previous == key:
         return "unchanged", "it is in use already"
-    if taken_back := rolled_back(history(store, name), previous, key):
+    if taken_back := rolled_back(history(store, settings.called), previous, key):
         return "refused", f"it was rolled back on {taken_back.time[:10]} ({taken_back.reason}); {_FORCE}"
+    if too_low := below_floor(settings, read_metrics(store.path("export", key))):
+        return "refused", f"{too_low}; {_FORCE}"
     if previous is None:
         return "accepted", "no student was in use before"
+    return None
+
+
+def below_floor(settings: PromoteConfig, metrics: Mapping[str, Any]) -> str | None:
+    """Why a student is too weak to be used at all (`promote.at_least`); None if it is not, or nothing tells.
+
+    Args:
+        metrics: `metrics.json` of its export.
+    """
+    test = metrics.get("splits", {}).get("test", {})
+    value, teacher = (test.get(name, {}).get("auroc", {}).get("value") for name in (settings.score, "teacher"))
+    floor = settings.at_least
+    if value is None:
+        return None
+    if floor.auroc is not None and value < floor.auroc:
+        return f"its {settings.score} AUROC on test, {value:.3f}, is below promote.at_least.auroc, {floor.auroc:g}"
+    if (
+        floor.below_teacher is not None
+        and teacher is not None
+        and value < teacher - floor.below_teacher - ROUNDING
+    ):
+        return (
+            f"its {settings.score} AUROC on test, {value:.3f}, lies more than {floor.below_teacher:g} below the "
+            f"teacher's, {teacher:.3f} (promote.at_least.below_teacher)"
+        )
     return None
 
 

@@ -12,6 +12,7 @@ from data.errors import FlipkdError
 from flows.flip import flip
 from pipeline.config.config import Config
 from pipeline.config.location import store_of
+from pipeline.promotion.history import history
 from pipeline.promotion.link import in_use
 from pipeline.runner.plan import plan
 from pipeline.runner.runs import runs
@@ -26,6 +27,10 @@ def night(tiny_run: Path, tmp_path: Path) -> Path:
 
 def with_settings(folder: Path, **sections: object) -> Config:
     config = tiny_config(folder)
+    if isinstance(mode := sections.get("promote"), str):
+        sections["promote"] = config.promote.model_dump() | {"mode": mode}
+    elif isinstance(mode, dict):
+        sections["promote"] = config.promote.model_dump() | mode
     return Config.model_validate(config.model_dump() | sections)
 
 
@@ -81,3 +86,12 @@ def test_a_refused_student_fails_the_run_only_if_the_config_says_so(night: Path)
     assert [run.record.state for run in runs(store_of(config))[-3:] if run.record] == [
         "completed", "completed", "failed",
     ]  # fmt: skip
+
+
+def test_even_the_first_student_is_refused_below_the_floor(night: Path) -> None:
+    config = with_settings(night, promote={"mode": "auto", "at_least": 0.99})
+    flip(config)
+    assert in_use(store_of(config)) is None
+    (record,) = history(store_of(config))
+    assert record.action == "refused"
+    assert "is below promote.at_least.auroc, 0.99" in record.reason

@@ -127,6 +127,6 @@ def test_a_deployments_default_is_empty() -> None:
     ],
 )
 def test_a_run_with_changes_promotes_nothing_by_itself(file: str, changes: dict[str, Any], mode: str) -> None:
-    with Path(file).open("a", encoding="utf-8") as nightly:
-        nightly.write("promote: auto\n")
+    settings = yaml.safe_load(Path(file).read_text("utf-8")) | {"promote": "auto"}
+    Path(file).write_text(yaml.safe_dump(settings), "utf-8")
     assert load(file, changes).promote.mode == mode

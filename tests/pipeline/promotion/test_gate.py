@@ -15,7 +15,7 @@ from data.errors import FlipkdError
 from pipeline.config.config import Config
 from pipeline.config.location import store_of
 from pipeline.config.nightly import PromoteConfig
-from pipeline.promotion.gate import force, judge, promote, promote_run, verdict_on
+from pipeline.promotion.gate import below_floor, force, judge, promote, promote_run, verdict_on
 from pipeline.promotion.history import history
 from pipeline.promotion.link import in_use, link_of, move, roll_back
 from pipeline.promotion.paired import Comparison
@@ -239,3 +239,22 @@ def test_scores_and_metrics_are_the_configs(store: Store) -> None:
     outcome = verdict_on(config_with(score="encoder", metric="accuracy"), store, new_key)
     assert outcome.verdict == "accepted"
     assert outcome.reason.startswith("encoder accuracy 0.9")
+
+
+@pytest.mark.parametrize(
+    ("auroc", "teacher", "at_least", "said"),
+    [
+        (0.57, 0.6, {}, "its fused AUROC on test, 0.570, is below promote.at_least.auroc, 0.6"),
+        (0.8, 0.95, {}, "lies more than 0.1 below the teacher's, 0.950"),
+        (0.85, 0.95, {}, None),
+        (0.8, 0.95, 0.85, "is below promote.at_least.auroc, 0.85"),
+        (0.3, 0.95, {"auroc": None, "below_teacher": None}, None),
+        (None, None, {}, None),
+    ],
+)
+def test_the_floor(auroc: float | None, teacher: float | None, at_least: object, said: str | None) -> None:
+    settings = PromoteConfig.model_validate({"at_least": at_least})
+    scores = {"fused": {"auroc": {"value": auroc}}, "teacher": {"auroc": {"value": teacher}}}
+    told = below_floor(settings, {"splits": {"test": scores}})
+    assert (told is None) == (said is None)
+    assert said is None or said in str(told)
