@@ -49,7 +49,7 @@ def runs(
     epilog=examples(
         "flipkd lineage 3fa9c1 --store .flipkd",
         "flipkd lineage export/3fa9c1 config.yaml",
-        "flipkd lineage .flipkd/current/default",
+        "flipkd lineage .flipkd/current/demo",
     )
 )
 def lineage(

@@ -74,7 +74,7 @@ def predict(
 
 @app.command(
     epilog=examples(
-        "flipkd ask .flipkd/current/default/student titles.csv --text title",
+        "flipkd ask .flipkd/current/demo/student titles.csv --text title",
         'flipkd ask student titles.csv -k 3 --question "my card is gone"',
     )
 )

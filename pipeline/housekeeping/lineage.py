@@ -22,7 +22,7 @@ def find_artifact(store: Store, name: str) -> tuple[Store, Artifact]:
     Args:
         store: where keys are looked up.
         name: a key or the beginning of one, `stage/key`, or the path of an artifact or of something in it; a path
-            may lie in another store, and may be a link such as `current/default`.
+            may lie in another store, and may be a link such as `current/faq`.
 
     Raises:
         FlipkdError: there is none, or more than one; candidates are named.
