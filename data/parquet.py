@@ -63,6 +63,16 @@ def read_parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
     return _rows(path, "Parquet", _parquet_batches(path, columns))
 
 
+def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """The rows as they are, all columns; a batch at a time, of as many rows as fit.
+
+    Raises:
+        FlipkdError: it cannot be read as Parquet, or is damaged further on.
+    """
+    with _told(path, "Parquet"):
+        yield from _parquet_batches(path, None)
+
+
 def read_arrow(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
     """Stream the rows of an Arrow file (Feather's second version) or stream, as datasets writes it.
 
@@ -75,7 +85,9 @@ def _rows(path: Path, kind: str, batches: Iterator[pa.RecordBatch]) -> Iterator[
     number = 0
     with _told(path, kind, lambda: f" after row {number}" if number else ""):
         for batch in batches:
-            lists = {name: _values(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+            lists = {
+                name: values_of(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)
+            }
             for values in zip(*lists.values(), strict=True):
                 number += 1
                 yield Row(number, dict(zip(lists, values, strict=True)))
@@ -141,7 +153,8 @@ def _rows_that_fit(group: pq.RowGroupMetaData, columns: Sequence[str] | None) ->
     return int(min(max(_BATCH_BYTES / row_bytes, 1), _BATCH_ROWS))
 
 
-def _values(column: pa.Array) -> list[Any]:
+def values_of(column: pa.Array) -> list[Any]:
+    """A column as Python values, in the way that `read_parquet` gives them."""
     try:
         values = column.to_pylist()
     except (ValueError, OverflowError, ArithmeticError, pa.ArrowException):

@@ -15,7 +15,7 @@ from data.schema import with_metadata
 from models.runtime.precision import matrix_precision
 from models.student.flipkd_student import FlipkdStudent
 from models.student.load import load_student
-from pipeline.stages.export.text_file import check_place, inspect, tables, texts_of, written
+from pipeline.stages.export.text_file import check_place, chunks, inspect, written
 from pipeline.terminal.progress import progress
 
 ROWS_AT_ONCE, QUERIES_AT_ONCE = 2048, 32
@@ -62,9 +62,9 @@ def open_catalogue(
         check_place(index, entries)
     columns, _ = inspect(entries, [text], ())
     rows: dict[str, int] = {}
-    read = itertools.chain.from_iterable(texts_of(table, text) for table in tables(entries, columns, ROWS_AT_ONCE))
-    for number, entry in enumerate(read, start=1):
-        rows.setdefault(entry, number)
+    read = itertools.chain.from_iterable(texts for _, texts in chunks(entries, columns, ROWS_AT_ONCE, [text]))
+    for number, texts in enumerate(read, start=1):
+        rows.setdefault(texts[0] if texts else "", number)
     if not rows:
         raise FlipkdError(f"{entries.name}: holds no entry to search")
     model = load_student(student, trust_remote_code=trust_remote_code)
@@ -110,8 +110,8 @@ def search_file(
     )
     rows = 0
     with progress("searching", count, "queries") as advance, written(out, schema) as file:
-        for table in tables(queries, columns, QUERIES_AT_ONCE):
-            found = best_entries(catalogue, texts_of(table, text), k, candidates)
+        for table, texts in chunks(queries, columns, QUERIES_AT_ONCE, [text]):
+            found = best_entries(catalogue, [row[0] for row in texts if row], k, candidates)
             of_query = np.repeat(np.arange(len(found)), [len(best) for best in found])
             best = [row for query in found for row in query]
             added = {

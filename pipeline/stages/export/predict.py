@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from data.errors import FlipkdError
 from data.schema import with_metadata
 from models.student.flipkd_student import DECISION
 from models.student.load import load_student, score_pairs
-from pipeline.stages.export.text_file import check_place, inspect, tables, texts_of, written
+from pipeline.stages.export.text_file import PROBLEM, check_place, chunks, inspect, written
 from pipeline.terminal.progress import progress
 
 CHUNK_ROWS = 2048
+CHUNK_CHARACTERS = 2**22
 ADDED = {"decoder": pa.float32(), "encoder": pa.float32(), "fused": pa.float32(), "match": pa.bool_()}
 
 
@@ -32,7 +34,8 @@ def predict(
     """Write a file with every column of the input, and the student's scores and verdict beside them.
 
     The columns `decoder` and `fused` (probabilities), `encoder` (cosine), and `match` (`fused` at or above its
-    threshold) are added at the end. Columns of CSV and TSV stay text; of JSONL, what JSON knows. The output
+    threshold) are added at the end. A row that cannot be used stays, without scores, and a last column `problem`
+    says why. Columns of CSV and TSV stay text; of JSONL, what JSON knows. The output
     is CSV or JSONL by its ending, else Parquet, and appears under its name only when it is complete.
 
     Args:
@@ -43,13 +46,13 @@ def predict(
         trust_remote_code: run the code of the student's base model, for a base that has code of its own.
 
     Returns:
-        `{"pairs", "matches"}`, both counts.
+        `{"pairs", "matches"}`, both counts; and `unusable`, where a row could not be used.
 
     Raises:
-        FlipkdError: the student, the file, a column or a row cannot be used; the message says which.
+        FlipkdError: the student, the file, a column or every row cannot be used; the message says which.
     """
     check_place(out, pairs)
-    columns, count = inspect(pairs, [text_a, text_b], ADDED)
+    columns, count = inspect(pairs, [text_a, text_b], ADDED, strict=False)
     model = load_student(student, trust_remote_code=trust_remote_code)
     if not model.decision:
         raise FlipkdError(
@@ -57,14 +60,46 @@ def predict(
         )
     threshold = model.decision["thresholds"]["fused"]
     metadata = {"student": str(model.folder), "threshold": threshold}
-    schema = with_metadata(pa.schema([*columns, *ADDED.items()]), metadata)
-    matches = 0
+    told = [PROBLEM] if PROBLEM in columns.names else []
+    own = [field for field in columns if field.name not in told]
+    schema = with_metadata(pa.schema([*own, *ADDED.items(), *((name, pa.string()) for name in told)]), metadata)
+    counts = {"pairs": count, "matches": 0}
     with progress("scoring pairs", count, "pairs") as advance, written(out, schema) as file:
-        for table in tables(pairs, columns, CHUNK_ROWS):
-            texts = list(zip(texts_of(table, text_a), texts_of(table, text_b), strict=True))
-            scores = score_pairs(model, texts, batch_pairs, advance)
-            match = scores["fused"].astype(np.float64) >= threshold
-            matches += int(match.sum())
-            added = [pa.array(scores[name]) for name in ("decoder", "encoder", "fused")] + [pa.array(match)]
-            file.write_table(pa.table([*table.columns, *added], schema=schema))
-    return {"pairs": count, "matches": matches}
+        for table, rows in chunks(pairs, columns, CHUNK_ROWS, [text_a, text_b]):
+            texts = [(row[0], row[1]) for row in rows if row is not None]
+            scores = [score_pairs(model, part, batch_pairs, advance) for part in _parts(texts)]
+            found = {
+                name: np.concatenate([np.empty(0, np.float32), *(part[name] for part in scores)])
+                for name in ("decoder", "encoder", "fused")
+            }
+            match = found["fused"].astype(np.float64) >= threshold
+            counts["matches"] += int(match.sum())
+            usable = np.array([row is not None for row in rows])
+            added = [_placed(values, usable) for values in (*found.values(), match)]
+            columns_of = [table[field.name] for field in own]
+            file.write_table(pa.table([*columns_of, *added, *(table[name] for name in told)], schema=schema))
+            if told:
+                counts["unusable"] = counts.get("unusable", 0) + len(table) - len(texts)
+    return counts
+
+
+def _parts(texts: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    """The pairs in parts of `CHUNK_CHARACTERS` or one pair: a tokenizer takes a hundred bytes a character."""
+    part: list[tuple[str, str]] = []
+    characters = 0
+    for pair in texts:
+        own = len(pair[0]) + len(pair[1])
+        if part and characters + own > CHUNK_CHARACTERS:
+            yield part
+            part, characters = [], 0
+        part.append(pair)
+        characters += own
+    if part:
+        yield part
+
+
+def _placed(values: np.ndarray, usable: np.ndarray) -> pa.Array:
+    """The values of the usable rows, null in all others."""
+    whole = np.zeros(len(usable), values.dtype)
+    whole[usable] = values
+    return pa.array(whole, mask=~usable)

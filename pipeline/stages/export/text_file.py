@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -15,10 +14,13 @@ import pyarrow.parquet as pq
 from pyarrow.csv import CSVWriter
 
 from data.errors import FlipkdError
+from data.parquet import read_batches, values_of
 from data.readers import check_columns, file_format, header, listed, read_rows
-from data.records import Reject
+from data.records import Reject, escaped, has_surrogates, raw_json
 from data.schema import writer
 from data.texts import clean
+
+PROBLEM = "problem"  # the column that tells why a row was not used
 
 
 class TableFile(Protocol):
@@ -47,6 +49,9 @@ def written(out: Path, schema: pa.Schema) -> Iterator[TableFile]:
         temporary.replace(out)
     except OSError as error:
         raise FlipkdError(f"{out}: cannot be written: {error.strerror or error}") from None
+    except (pa.ArrowException, pl.exceptions.PolarsError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise FlipkdError(f"{out}: cannot be written: {reason}. Try another ending, .parquet for one") from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -92,36 +97,52 @@ def check_place(out: Path, *read: Path) -> None:
         raise FlipkdError(f"{out}: cannot be written: {why}")
 
 
-def texts_of(table: pa.Table, column: str) -> list[str]:
-    """A column's texts as they are scored: without white space at their ends."""
-    return [clean(text) for text in table[column].to_pylist()]
-
-
-def inspect(path: Path, columns: Sequence[str], added: Collection[str]) -> tuple[pa.Schema, int]:
+def inspect(
+    path: Path, columns: Sequence[str], added: Collection[str], *, strict: bool = True
+) -> tuple[pa.Schema, int]:
     """Columns and number of rows of a file, after a look at every row: nobody waits hours for an error.
 
     Args:
         columns: that hold a text in every row.
         added: columns that are to be put beside the file's own.
+        strict: False lets rows be that cannot be used, as long as one can; the column `PROBLEM` then comes last.
 
     Raises:
         FlipkdError: the file, a column or a row cannot be used, or a column that is to be added is there already.
     """
     check_columns(path, "auto", None, columns)
-    if taken := sorted(set(added) & set(header(path))):
+    names = header(path)
+    if taken := sorted(set(added) & set(names)):
         raise FlipkdError(f"{path.name}: already has {', '.join(taken)}, which predict adds; rename the column")
-    if file_format(path) == "parquet":
-        schema = pq.read_schema(path)
-        for number, row in enumerate(_rows(path, columns), start=1):
-            _check_texts(path, number, row, columns)
-        return schema.remove_metadata(), pq.read_metadata(path).num_rows
-    kinds: dict[str, set[type]] = {name: set() for name in header(path)}
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise FlipkdError(f"{path.name}: two columns are called {listed(twice)}; rename one of them")
+    is_parquet = file_format(path) == "parquet"
+    kinds: dict[str, set[type]] = {escaped(name): set() for name in names}
+    problems: list[str] = []
     count = 0
-    for count, row in enumerate(_rows(path), start=1):
-        _check_texts(path, count, row, columns)
+    for count, (row, problem) in enumerate(_rows(path, columns, whole=not is_parquet), start=1):
+        if problem:
+            problems.append(f"{path.name}: row {count} {problem}")
+            if strict:
+                raise FlipkdError(problems[0])
         for name, value in row.items():
-            kinds.setdefault(name, set()).add(type(value))
-    return pa.schema([(name, _column_type(types)) for name, types in kinds.items()]), count
+            too_large = isinstance(value, int) and not -(2**63) <= value < 2**63
+            kinds.setdefault(escaped(name), set()).add(str if too_large else type(value))
+    if count and len(problems) == count:
+        raise FlipkdError(f"{problems[0]}; no row can be used")
+    if problems and PROBLEM in names:
+        raise FlipkdError(f"{problems[0]}. It would be told in a column {PROBLEM!r}, which is there: rename that")
+    if is_parquet:
+        schema = pa.schema([field.with_type(_plain_type(field.type)) for field in pq.read_schema(path)])
+    else:
+        schema = pa.schema([(name, _column_type(types)) for name, types in kinds.items()])
+    return (schema.append(pa.field(PROBLEM, pa.string())) if problems else schema), count
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    """Arrow cannot pick rows out of views; a column of them becomes a plain one."""
+    views = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+    return views.get(kind, kind)
 
 
 def _column_type(types: set[type]) -> pa.DataType:
@@ -136,34 +157,83 @@ def _column_type(types: set[type]) -> pa.DataType:
     return pa.string()
 
 
-def _check_texts(path: Path, number: int, row: dict[str, Any], columns: Sequence[str]) -> None:
-    for name in columns:
-        if not isinstance(row.get(name), str) or not clean(row[name]):
-            raise FlipkdError(f"{path.name}: row {number} has no text in {name!r}; fill it or leave the row out")
+def _rows(
+    path: Path, columns: Sequence[str], *, whole: bool = True
+) -> Iterator[tuple[dict[str, Any], str | None]]:
+    """The values of each row, and why it cannot be used.
 
-
-def _rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-    for row in read_rows(path, columns=columns):
+    Args:
+        columns: that hold a text in every row. whole: all columns, not these alone.
+    """
+    for row in read_rows(path, columns=None if whole else columns):
         if isinstance(row, Reject):
-            raise FlipkdError(f"{path.name}: row {row.number} cannot be read ({row.reason}): {row.raw[:200]}")
-        yield row.values
+            yield {}, f"cannot be read ({row.reason}): {row.raw[:200]}"
+        else:
+            yield row.values, _problem(row.values, columns)
 
 
-def tables(path: Path, schema: pa.Schema, rows_at_once: int) -> Iterator[pa.Table]:
-    """A file's rows in chunks, under the schema of `inspect`."""
-    if file_format(path) == "parquet":
-        for batch in pq.ParquetFile(path).iter_batches(rows_at_once):
-            yield pa.Table.from_batches([batch]).cast(schema)
+def _problem(values: Mapping[str, Any], columns: Sequence[str]) -> str | None:
+    for name in columns:
+        value = values.get(name)
+        if not isinstance(value, str) or not clean(value):
+            return f"has no text in {name!r}; fill it or leave the row out"
+        if has_surrogates(value):
+            return f"has a text in {name!r} that is not UTF-8"
+    return None
+
+
+Texts = tuple[str, ...]
+
+
+def chunks(
+    path: Path, schema: pa.Schema, rows_at_once: int, columns: Sequence[str]
+) -> Iterator[tuple[pa.Table, list[Texts | None]]]:
+    """A file's rows in chunks.
+
+    Args:
+        schema: of `inspect`. columns: those with texts, as given there.
+
+    Yields:
+        A chunk under the schema; and of each row the texts, as they are scored, without white space at their ends;
+        None for a row that cannot be used.
+    """
+    told = PROBLEM in schema.names
+    if file_format(path) != "parquet":
+        rows = _rows(path, columns)
+        while chunk := list(itertools.islice(rows, rows_at_once)):
+            values = [_named(row) | ({PROBLEM: problem} if told else {}) for row, problem in chunk]
+            found = [
+                pa.array([_plain(row.get(field.name), field.type) for row in values], field.type)
+                for field in schema
+            ]
+            texts = [None if problem else _texts(row, columns) for row, problem in chunk]
+            yield pa.table(found, schema=schema), texts
         return
-    rows = _rows(path)
-    while chunk := list(itertools.islice(rows, rows_at_once)):
-        columns = [
-            pa.array([_plain(row.get(field.name), field.type) for row in chunk], field.type) for field in schema
-        ]
-        yield pa.table(columns, schema=schema)
+    own = pa.schema([field for field in schema if not told or field.name != PROBLEM])
+    for batch in read_batches(path):
+        for start in range(0, batch.num_rows, rows_at_once):
+            part = batch.slice(start, rows_at_once)
+            by_column = zip(*(values_of(part[name]) for name in columns), strict=True)
+            found = [dict(zip(columns, values, strict=True)) for values in by_column]
+            problems = [_problem(row, columns) for row in found]
+            table = pa.Table.from_batches([part]).cast(own)
+            if told:
+                table = table.append_column(PROBLEM, pa.array(problems, pa.string()))
+            yield table, [None if p else _texts(row, columns) for row, p in zip(found, problems, strict=True)]
+
+
+def _texts(row: Mapping[str, Any], columns: Sequence[str]) -> Texts:
+    return tuple(clean(row[name]) for name in columns)
+
+
+def _named(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row whose columns have names that can be written."""
+    return {escaped(name): value for name, value in row.items()}
 
 
 def _plain(value: Any, kind: pa.DataType) -> Any:
-    if value is None or not pa.types.is_string(kind) or isinstance(value, str):
+    if isinstance(value, str):
+        return escaped(value)
+    if value is None or not pa.types.is_string(kind):
         return value
-    return json.dumps(value, ensure_ascii=False)
+    return raw_json(value)

@@ -70,10 +70,10 @@ def test_other_column_names_mixed_json_and_the_export_itself(exported: Path, tmp
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("text_a,text_b\na,b\nc, \n", r"row 2 has no text in 'text_b'"),
+        ("text_a,text_b\na, \nc, \n", r"row 1 has no text in 'text_b'.*; no row can be used"),
         ("text_a,other\na,b\n", r"no column 'text_b'; the columns are 'text_a', 'other'"),
         ("text_a,text_b,fused\na,b,1\n", r"already.*fused"),
-        ("text_a,text_b\na,b\nc\n", r"row 2 cannot be read \(ragged_row\)"),
+        ("text_a,text_b,problem\na,b,1\nc,,2\n", r"row 2 has no text in 'text_b'.*'problem', which is there"),
     ],
 )
 def test_bad_input_is_told_and_nothing_is_written(exported: Path, tmp_path: Path, text: str, told: str) -> None:
@@ -82,6 +82,43 @@ def test_bad_input_is_told_and_nothing_is_written(exported: Path, tmp_path: Path
     with pytest.raises(FlipkdError, match=told):
         predict(exported / "student", path, tmp_path / "out.parquet")
     assert [p.name for p in tmp_path.iterdir()] == ["pairs.csv"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_a_bad_row_stays_and_is_told(exported: Path, tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"pairs.{ending}"
+    rows = pd.DataFrame(
+        {"n": [1, 2, 3, 4], "text_a": ["freeze my card", "my card is lost", None, "a fever"],
+         "text_b": ["block the card", " ", "x", "high temperature"]}
+    )  # fmt: skip
+    match ending:
+        case "csv":
+            rows.to_csv(path, index=False)
+            path.write_text(path.read_text("utf-8") + "5,ragged\n", "utf-8")
+        case "jsonl":
+            rows.to_json(path, orient="records", lines=True)
+            path.write_text(path.read_text("utf-8") + "\n{broken\n", "utf-8")
+        case _:
+            rows.to_parquet(path)
+    summary = predict(exported, path, tmp_path / "out.parquet")
+    found = pd.read_parquet(tmp_path / "out.parquet")
+    unreadable = ending != "parquet"
+    assert (summary["pairs"], summary["unusable"]) == (4 + unreadable, 2 + unreadable)
+    assert found.columns.tolist()[-5:] == ["decoder", "encoder", "fused", "match", "problem"]
+    assert [str(n) for n in found["n"][:4].astype(int)] == ["1", "2", "3", "4"]
+    assert found["fused"].notna().tolist() == [True, False, False, True, False][: len(found)]
+    assert found["match"].isna().tolist() == found["fused"].isna().tolist()
+    told = [str(problem) for problem in found["problem"]]
+    assert told[1].startswith("has no text in 'text_b'")
+    assert told[2].startswith("has no text in 'text_a'")
+    assert not unreadable or told[4].startswith("cannot be read")
+    good = rows.iloc[[0, 3]].to_csv(index=False)
+    (tmp_path / "good.csv").write_text(good, "utf-8")
+    predict(exported, tmp_path / "good.csv", tmp_path / "good.parquet")
+    alone = pd.read_parquet(tmp_path / "good.parquet")
+    assert found["fused"].dropna().tolist() == pytest.approx(alone["fused"].tolist(), abs=1e-6)
+    predict(exported, path, tmp_path / "out.csv")
+    assert pd.read_csv(tmp_path / "out.csv")["fused"].notna().tolist() == found["fused"].notna().tolist()
 
 
 def test_a_place_that_cannot_be_written(exported: Path, tmp_path: Path) -> None:

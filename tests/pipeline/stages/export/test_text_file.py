@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data.errors import FlipkdError
-from pipeline.stages.export.text_file import check_place, inspect, tables, texts_of, written
+from pipeline.stages.export.text_file import check_place, chunks, inspect, written
 
 
 def test_every_column_and_row_comes_back_in_chunks(tmp_path: Path) -> None:
@@ -20,7 +20,8 @@ def test_every_column_and_row_comes_back_in_chunks(tmp_path: Path) -> None:
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     schema, count = inspect(path, ["text"], ["rank"])
     assert count == 5
-    found = list(tables(path, schema, 2))
+    read = list(chunks(path, schema, 2, ["text"]))
+    found = [table for table, _ in read]
     assert [table.num_rows for table in found] == [2, 2, 1]
     whole = pa.concat_tables(found).to_pydict()
     assert whole == {
@@ -28,7 +29,7 @@ def test_every_column_and_row_comes_back_in_chunks(tmp_path: Path) -> None:
         "n": [0, 1, 2, 3, 4],
         "x": [None, "[1]", None, "[3]", None],
     }
-    assert texts_of(found[0], "text") == ["t0", "t1"]
+    assert read[0][1] == [("t0",), ("t1",)]
 
 
 @pytest.mark.parametrize(
