@@ -11,25 +11,55 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.runner.runs import Run
+from pipeline.runner.why import changed_settings
+from pipeline.terminal.visible import visible
 from pipeline.terminal.words import readable_age
 
-STYLES = {"completed": "green", "running": "cyan", "failed": "red", "crashed": "red", "damaged": "red"}
+STYLES = {"completed": "green", "running": "cyan", "failed": "red", "crashed": "red", "damaged": "red",
+          "cancelled": "yellow"}  # fmt: skip
+SHOWN = 4  # changed settings that are spelled out
 
 
-def runs_table(found: Sequence[Run]) -> Table:
-    """The runs as a table for the terminal, one a row; a failed one's error stands in the last column."""
+def runs_table(found: Sequence[Run], count: int | None = None) -> Table:
+    """The runs as a table for the terminal, the newest first; a failed one's error stands in the last column.
+
+    Args:
+        found: oldest first; settings are compared with those of the run of the same name before.
+        count: how many are shown; all if None.
+    """
     table = Table()
-    for name in ("started (UTC)", "state", "duration", "stages", "export"):
-        table.add_column(name, no_wrap=True, justify="right" if name == "duration" else "left")
-    table.add_column("", overflow="fold", ratio=1)
+    for name in ("started (UTC)", "state", "took", "name"):
+        table.add_column(name, no_wrap=True, justify="right" if name == "took" else "left")
+    table.add_column("what", overflow="fold", ratio=1)
+    rows: list[tuple[str | Text, ...]] = []
+    before: dict[str, dict[str, Any]] = {}
     for run in found:
         record = run.record
-        started = record.started.replace("T", " ").removesuffix("+00:00") if record else run.id
+        started = record.started[:16].replace("T", " ") if record else run.id
         seconds = "" if record is None or record.seconds is None else readable_age(record.seconds)
-        export = record.steps["export"].key if record and "export" in record.steps else ""
-        told = run.problem or (record.error if record else None) or ""
-        table.add_row(started, Text(run.state, STYLES[run.state]), seconds, stages_line(run), export, Text(told))
+        name = record.config.get("promote", {}).get("name") or "" if record else ""
+        told = [stages_line(run)]
+        if record:
+            changes = changed_settings(before[name], record.config) if name in before else []
+            before[name] = record.config
+            told += changes[:SHOWN]
+            told += [f"{len(changes) - SHOWN} more settings changed"] if len(changes) > SHOWN else []
+            if run.state == "completed" and "export" in record.steps:
+                told.append(f"export {record.steps['export'].key}")
+        told += [run.problem or (record.error if record else None) or ""]
+        what = "; ".join(part for part in told if part)
+        state = shown_state(run)
+        rows.append((started, Text(state, STYLES[state]), seconds, name, Text(visible(what))))
+    for row in reversed(rows[-count:] if count else rows):
+        table.add_row(*row)
     return table
+
+
+def shown_state(run: Run) -> str:
+    """A run's state; one that somebody ended is `cancelled`."""
+    error = (run.record.error or "") if run.record else ""
+    ended = ("KeyboardInterrupt", "CancelledRun", "TerminationSignal", "SystemExit")
+    return "cancelled" if run.state == "failed" and error.startswith(ended) else run.state
 
 
 def stages_line(run: Run) -> str:

@@ -187,22 +187,24 @@ def suspects(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Show the labels that are likeliest wrong by the teacher, and how many there may be."""
-    from pipeline.inspection import suspects as judge
+    from pipeline.evaluation.suspects import noise_by
+    from pipeline.evaluation.suspects import suspects as likeliest_wrong
     from pipeline.inspection.rows import shown_rows
+    from pipeline.inspection.suspects import noise_table, write_review
 
-    found = judge.suspects(
+    found = likeliest_wrong(
         _scores(config, overrides, key, night).rows, ["train", "dev", "test"] if split == "all" else [split]
     )
     if by not in found.columns:
         raise FlipkdError(f"--by {by}: no such column; the columns are {', '.join(found.columns)}")
     if out is not None:
-        judge.write_review(found.head(rows), out)
+        write_review(found.head(rows), out)
         told = "Fill in `verdict` (match, no match or drop; empty leaves the label), then: prepare.overrides:"
         typer.echo(f"Wrote {min(rows, found.height)} rows to {out}. {told} {out}")
         return
     terminal = console()
     terminal.print(shown_rows(found.head(rows), terminal.width, ("label_probability",)))
-    terminal.print(judge.noise_table(judge.noise_by(found, by)))
+    terminal.print(noise_table(noise_by(found, by)))
     typer.echo(f"{min(rows, found.height)} of {found.height} labelled pairs, the least probable labels first")
 
 

@@ -32,15 +32,15 @@ def runs(
     count: Annotated[int, typer.Option("-n", min=1, help="At most so many, the newest.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List the runs of a store: when, how they ended, what they computed, and the key of their export."""
+    """List the runs of a store, the newest first: how they ended, what was computed, which settings had changed."""
     from pipeline.cli.runs_view import runs_json, runs_table
     from pipeline.runner.runs import runs as all_runs
 
-    found = all_runs(_store(config, store))[-count:]
+    found = all_runs(_store(config, store))
     if as_json:
-        typer.echo(runs_json(found))
+        typer.echo(runs_json(found[-count:]))
     elif found:
-        console().print(runs_table(found))
+        console().print(runs_table(found, count))
     else:
         typer.echo("no run is recorded in this store")
 

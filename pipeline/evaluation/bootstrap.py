@@ -145,6 +145,33 @@ def resamples(
             yield block
 
 
+def paired_differences(
+    first: Sample,
+    second: Sample,
+    metric: str,
+    count: int,
+    seed: int,
+    together: NDArray[np.integer] | None = None,
+) -> Numbers:
+    """`metric` of the first less that of the second, on each of `count` resamples of the pairs.
+
+    Both see the same resamples; those that lose one of two classes are dropped.
+
+    Args:
+        first, second: the same pairs in the same order, of both classes.
+        together: from `clusters`: which of them are resampled together; None for each on its own.
+
+    Returns:
+        (m,), m at most `count`.
+    """
+    return np.concatenate(
+        [
+            weighted_metrics(first, weights)[metric] - weighted_metrics(second, weights)[metric]
+            for weights in resamples(first.labels, count, seed, together)
+        ]
+    )
+
+
 def weighted_metrics(sample: Sample, weights: NDArray[np.integer]) -> dict[str, Numbers]:
     """Every metric that is defined on the sample, on every resample.
 

@@ -1,21 +1,9 @@
-"""The labels that are likeliest wrong, by the teacher's calibrated score.
-
-Confident learning (Northcutt et al., 2021) on two classes:
-
-    p(match) = sigmoid(intercept + slope * teacher_score), fitted on the labelled pairs of dev
-
-A pair's `label_probability` is what that leaves for its own label. It is a suspect where the other class is
-confident: its probability is at or above the mean that the pairs of that class have for it, and above that of the
-pair's label. The teacher has seen the labels of train in its tuning; on pairs with 20 % wrong labels its scores
-found them as well as scores out of fold did (AUROC 0.891 and 0.889).
-"""
+"""Suspected labels (`pipeline.evaluation.suspects`) in the terminal, and in a file for a spreadsheet."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from data.errors import FlipkdError
 
@@ -28,48 +16,6 @@ REVIEW = (
     "source_row",
 )  # fmt: skip
 CLASSES = {1: "match", 0: "no match"}
-
-
-def suspects(rows: pl.LazyFrame, splits: list[str]) -> pl.DataFrame:
-    """The labelled pairs of some splits, the likeliest wrong ones first.
-
-    Args:
-        rows: of scores.
-
-    Returns:
-        `rows` with `label_probability`, 0 to 1, and `suspect`; by the probability, then by `pair_id`.
-
-    Raises:
-        FlipkdError: dev lacks labelled pairs of a class, or there is no labelled pair to judge.
-    """
-    import polars as pl
-
-    from pipeline.evaluation.metrics import calibrate, fit_calibration
-
-    labelled = rows.drop_nulls("label").collect()
-    dev = labelled.filter(split="dev")
-    if dev["label"].n_unique() < 2:
-        raise FlipkdError("suspects: probabilities are fitted on dev, which needs labelled pairs of both classes")
-    found = labelled.filter(pl.col("split").is_in(splits))
-    if found.is_empty():
-        raise FlipkdError(f"suspects: {' and '.join(splits)} hold no labelled pair")
-    calibration = fit_calibration(dev["label"].to_numpy(), dev["teacher_score"].to_numpy())
-    match = calibrate(calibration, found["teacher_score"].to_numpy())
-    labels = found["label"].to_numpy()
-    own = np.where(labels == 1, match, 1 - match)
-    means = {label: own[labels == label].mean() if (labels == label).any() else 1.0 for label in (0, 1)}
-    confident = (1 - own) >= np.where(labels == 1, means[0], means[1])
-    return found.with_columns(label_probability=pl.Series(own), suspect=pl.Series(confident & (own < 0.5))).sort(
-        "label_probability", "pair_id"
-    )
-
-
-def noise_by(frame: pl.DataFrame, by: str = "source") -> pl.DataFrame:
-    """How many labels are suspects, by the values of a column and by label: `pairs`, `suspects`, `share`."""
-    import polars as pl
-
-    found = frame.group_by(by, "label").agg(pairs=pl.len(), suspects=pl.col("suspect").sum())
-    return found.with_columns(share=pl.col("suspects") / pl.col("pairs")).sort(by, "label")
 
 
 def noise_table(frame: pl.DataFrame) -> Table:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from data.errors import FlipkdError
 from data.texts import fold, text_key
 from pipeline.config.config import Config
-from pipeline.evaluation.bootstrap import PERCENTILES, Numbers, Sample, clusters, resamples, weighted_metrics
+from pipeline.evaluation.bootstrap import PERCENTILES, Numbers, Sample, clusters, paired_differences
 from pipeline.evaluation.headline import read_metrics
 from pipeline.evaluation.metrics import point_metrics
 from pipeline.stages.prepare.artifact import catalogue_columns, more_texts
@@ -108,33 +108,6 @@ def compare(config: Config, store: Store, new_key: str, current_key: str) -> Com
         low=float(low),
         high=float(high),
         resamples=len(differences),
-    )
-
-
-def paired_differences(
-    first: Sample,
-    second: Sample,
-    metric: str,
-    count: int,
-    seed: int,
-    together: NDArray[np.integer] | None = None,
-) -> Numbers:
-    """`metric` of the first less that of the second, on each of `count` resamples of the pairs.
-
-    Both see the same resamples; those that lose one of two classes are dropped.
-
-    Args:
-        first, second: the same pairs in the same order, of both classes.
-        together: from `clusters`: which of them are resampled together; None for each on its own.
-
-    Returns:
-        (m,), m at most `count`.
-    """
-    return np.concatenate(
-        [
-            weighted_metrics(first, weights)[metric] - weighted_metrics(second, weights)[metric]
-            for weights in resamples(first.labels, count, seed, together)
-        ]
     )
 
 

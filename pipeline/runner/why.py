@@ -40,12 +40,8 @@ def differences(step: Step, manifest: Manifest) -> list[str]:
         found.append(f"flipkd computes it in another way (version {manifest.stage_version} -> {stage.version})")
     if step.seed != manifest.seed:
         found.append(f"seed {manifest.seed} -> {step.seed}")
-    before, now = _flat(manifest.config), _flat(step.config)
     section = stage.section_name or stage.name
-    for key in dict.fromkeys([*before, *now]):
-        old, new = before.get(key, _UNSET), now.get(key, _UNSET)
-        if old != new:
-            found.append(f"{section}.{key} {_shown(old)} -> {_shown(new)}")
+    found += changed_settings({section: manifest.config}, {section: step.config})
     for name in dict.fromkeys([*step.inputs, *manifest.inputs]):
         old, new = manifest.inputs.get(name), step.inputs.get(name)
         if old != new:
@@ -56,6 +52,13 @@ def differences(step: Step, manifest: Manifest) -> list[str]:
 def _file(identity: str) -> str:
     """The name in the identity of a raw file, `NAME sha256:...`; of a model there is none."""
     return identity.rpartition(" ")[0] or "the model"
+
+
+def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """`filter.tau_pos 0.6 -> 0.7` for each setting that differs between two configs as plain data."""
+    old, new = _flat(before), _flat(now)
+    keys = [key for key in dict.fromkeys([*old, *new]) if old.get(key, _UNSET) != new.get(key, _UNSET)]
+    return [f"{key} {_shown(old.get(key, _UNSET))} -> {_shown(new.get(key, _UNSET))}" for key in keys]
 
 
 _UNSET = object()

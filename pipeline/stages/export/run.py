@@ -25,6 +25,8 @@ from pipeline.evaluation.decision import MEASURED, SCORES, check_dev, evaluate, 
 from pipeline.evaluation.metrics import spearman
 from pipeline.evaluation.search import Settings, measure_retrieval, ndcg
 from pipeline.evaluation.slices import slices
+from pipeline.evaluation.suspects import suspects
+from pipeline.evaluation.verdict import against_teacher, verdict
 from pipeline.stages.export.clean_process import check_in_clean_process, spread_sample
 from pipeline.stages.export.config import ExportConfig
 from pipeline.stages.export.figures import draw_all
@@ -91,6 +93,17 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
     )
     metrics["durations"] = {stage: manifest.duration_seconds for stage, manifest in manifests.items()}
     metrics["artifacts"] = artifacts
+    metrics["against_teacher"] = {
+        name: against_teacher(
+            predictions.filter(split=name),
+            decision.thresholds,
+            metrics["splits"][name],
+            bootstrap=config.bootstrap,
+            seed=context.seed,
+            entries=catalogue_columns(inputs["prepare"]),
+        )
+        for name in MEASURED
+    }
     metrics["slices"] = slices(predictions, decision.thresholds, [field.name for field in kept])
     if retrieval:
         metrics["retrieval"] = retrieval
@@ -108,6 +121,8 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
         out / "report.html",
         metrics=metrics,
         split=split,
+        verdict=verdict(metrics, split),
+        suspects=_suspects(inputs["filter"] / "filtered.parquet", config.examples),
         examples=disagreements(shown, probabilities["teacher"], config.examples).to_dicts(),
         figures=draw_all(
             out / "figures", shown, probabilities, decision.thresholds, bounds, config.ece_bins, training_log
@@ -127,6 +142,14 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
         "thresholds": {name: _rounded(value) for name, value in decision.thresholds.items()},
         "largest_difference_in_clean_process": max(differences.values()),
     }
+
+
+def _suspects(filtered: Path, count: int) -> list[dict[str, Any]]:
+    """The labels of train that are likeliest wrong, at most so many."""
+    rows = pl.scan_parquet(filtered)
+    if rows.filter(split="train").drop_nulls("label").head(1).collect().is_empty():
+        return []
+    return suspects(rows, ["train"]).filter("suspect").head(count).to_dicts()
 
 
 def _by_grade(judged: pl.DataFrame) -> dict[str, dict[str, float | None]]:

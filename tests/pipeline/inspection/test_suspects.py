@@ -12,7 +12,8 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from data.errors import FlipkdError
-from pipeline.inspection.suspects import noise_by, suspects, write_review
+from pipeline.evaluation.suspects import noise_by, suspects
+from pipeline.inspection.suspects import write_review
 from pipeline.stages.prepare.overrides import read_verdicts
 
 
