@@ -32,7 +32,7 @@ def runs(
     count: Annotated[int, typer.Option("-n", min=1, help="At most so many, the newest.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List the runs of a store, the newest first: how they ended, what was computed, which settings had changed."""
+    """List the runs of a store, the newest first: how they ended, what was computed, what settings had changed."""
     from pipeline.cli.runs_view import runs_json, runs_table
     from pipeline.runner.runs import runs as all_runs
 

@@ -110,6 +110,13 @@ def inspect(
     Raises:
         FlipkdError: the file, a column or a row cannot be used, or a column that is to be added is there already.
     """
+    if path.exists() and not path.is_file():
+        what = (
+            "is a folder"
+            if path.is_dir()
+            else "is a pipe or device; write its content to a file, it is read twice"
+        )
+        raise FlipkdError(f"{path} {what}")
     check_columns(path, "auto", None, columns)
     names = header(path)
     if taken := sorted(set(added) & set(names)):
