@@ -68,4 +68,7 @@ def _entries(made: Any) -> list[dict[str, Any]]:
 
 
 def _digest(path: Path) -> str | None:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    except (OSError, ValueError):  # no path at all, or one that cannot be read
+        return None

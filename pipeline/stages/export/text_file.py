@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pyarrow.csv import CSVWriter
 
 from data.errors import FlipkdError
+from data.locate import user_path
 from data.parquet import read_batches, values_of
 from data.readers import check_columns, file_format, header, listed, read_rows
 from data.records import Reject, escaped, has_surrogates, raw_json
@@ -90,6 +91,8 @@ def check_place(out: Path, *read: Path) -> None:
     Raises:
         FlipkdError: it is a folder, there is no folder for it, or it is one of the files that are read.
     """
+    for path in (out, *read):
+        user_path(str(path))
     if any(out.exists() and path.exists() and out.samefile(path) for path in read):
         raise FlipkdError(f"{out}: is the input, which is not written over; choose another name")
     if out.is_dir() or not out.parent.is_dir():
@@ -110,7 +113,7 @@ def inspect(
     Raises:
         FlipkdError: the file, a column or a row cannot be used, or a column that is to be added is there already.
     """
-    if path.exists() and not path.is_file():
+    if user_path(str(path)).exists() and not path.is_file():
         what = (
             "is a folder"
             if path.is_dir()
@@ -172,11 +175,14 @@ def _rows(
     Args:
         columns: that hold a text in every row. whole: all columns, not these alone.
     """
-    for row in read_rows(path, columns=None if whole else columns):
-        if isinstance(row, Reject):
-            yield {}, f"cannot be read ({row.reason}): {row.raw[:200]}"
-        else:
-            yield row.values, _problem(row.values, columns)
+    try:
+        for row in read_rows(path, columns=None if whole else columns):
+            if isinstance(row, Reject):
+                yield {}, f"cannot be read ({row.reason}): {row.raw[:200]}"
+            else:
+                yield row.values, _problem(row.values, columns)
+    except OSError as error:
+        raise FlipkdError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 def _problem(values: Mapping[str, Any], columns: Sequence[str]) -> str | None:
