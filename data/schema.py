@@ -15,101 +15,109 @@ import pyarrow.parquet as pq
 ROW_GROUP_ROWS = 64_000
 _ROW_GROUP_BYTES = 2**26
 
+
+def column(name: str, kind: pa.DataType, says: str, nullable: bool = True) -> pa.Field:
+    """A column with its meaning, which stands in the file too, as the field's metadata."""
+    return pa.field(name, kind, nullable=nullable, metadata={"description": says})
+
+
 PAIRS = pa.schema(
     [
-        pa.field("pair_id", pa.string(), nullable=False),  # hash of the two texts, the same in every run
-        pa.field("text_a", pa.string(), nullable=False),
-        pa.field("text_b", pa.string(), nullable=False),
-        pa.field("label", pa.int8()),  # 1 match, 0 no match, null unlabelled
-        pa.field("split", pa.string(), nullable=False),  # train, dev, test
-        pa.field("group", pa.string()),  # never in two splits
-        pa.field("source", pa.string(), nullable=False),  # name of the file
-        pa.field("source_row", pa.int64(), nullable=False),  # 1-based row of the file, the header not counted
+        column("pair_id", pa.string(), "hash of the two texts, the same in every run", nullable=False),
+        column("text_a", pa.string(), "the first text", nullable=False),
+        column("text_b", pa.string(), "the second text", nullable=False),
+        column("label", pa.int8(), "1 match, 0 no match, null unlabelled"),
+        column("split", pa.string(), "train, dev, test", nullable=False),
+        column("group", pa.string(), "never in two splits"),
+        column("source", pa.string(), "name of the file", nullable=False),
+        column("source_row", pa.int64(), "1-based row of the file, the header not counted", nullable=False),
     ]
 )
 # The last column of pairs.parquet where a retrieval set is among the inputs: the grade of the judgement, null for
 # pairs that nobody judged.
-GRADE = pa.field("grade", pa.int32())
+GRADE = column("grade", pa.int32(), "of the judgement; null for pairs that nobody judged")
 REJECTS = pa.schema(
     [
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("source_row", pa.int64(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),
-        pa.field("raw", pa.string(), nullable=False),  # the row as JSON; bytes that are not UTF-8 as \\xNN
+        column("source", pa.string(), "name of the file", nullable=False),
+        column("source_row", pa.int64(), "1-based row of the file, the header not counted", nullable=False),
+        column("reason", pa.string(), "why it was not taken", nullable=False),
+        column("raw", pa.string(), "the row as JSON; bytes that are not UTF-8 as \\xNN", nullable=False),
     ]
 )
 UTTERANCES = pa.schema(  # the texts that pairs were built from, for measuring retrieval
     [
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("id", pa.string(), nullable=False),  # intent or FAQ entry
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("source_row", pa.int64(), nullable=False),
+        column("text", pa.string(), "the text", nullable=False),
+        column("id", pa.string(), "intent or FAQ entry", nullable=False),
+        column("split", pa.string(), "train, dev, test", nullable=False),
+        column("source", pa.string(), "name of the file", nullable=False),
+        column("source_row", pa.int64(), "1-based row of the file, the header not counted", nullable=False),
     ]
 )
 CATALOGUE = pa.schema(  # all entries of a retrieval set, whether a pair holds them or not
     [
-        pa.field("entry_id", pa.string(), nullable=False),  # as the set has it
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
+        column("entry_id", pa.string(), "as the set has it", nullable=False),
+        column("text", pa.string(), "the text", nullable=False),
+        column("source", pa.string(), "name of the file", nullable=False),
     ]
 )
 RAW_TEXTS = pa.schema(  # texts without a label, which the student's passes over texts and the mining read
     [
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("source_row", pa.int64(), nullable=False),
+        column("text", pa.string(), "the text", nullable=False),
+        column("source", pa.string(), "name of the file", nullable=False),
+        column("source_row", pa.int64(), "1-based row of the file, the header not counted", nullable=False),
     ]
 )
 LABEL_NOISE = pa.schema(  # the pairs whose label `prepare.label_noise` turned round, for experiments
     [
-        pa.field("pair_id", pa.string(), nullable=False),
-        pa.field("label", pa.int8(), nullable=False),  # as it was, so the right one
+        column("pair_id", pa.string(), "of the pair", nullable=False),
+        column("label", pa.int8(), "as it was, so the right one", nullable=False),
     ]
 )
 SCORES = pa.schema(
     [
         *PAIRS,
-        pa.field("teacher_score", pa.float32(), nullable=False),  # cosine, -1 to 1
-        pa.field("text_a_id", pa.int64(), nullable=False),  # into embeddings.parquet
-        pa.field("text_b_id", pa.int64(), nullable=False),
+        column("teacher_score", pa.float32(), "cosine, -1 to 1", nullable=False),
+        column("text_a_id", pa.int64(), "into embeddings.parquet", nullable=False),
+        column("text_b_id", pa.int64(), "into embeddings.parquet", nullable=False),
     ]
 )
 # The last column of scores.parquet where `score.cross_encoder` is set: the cross-encoder's own score, on its own
 # scale. `teacher_score` is then the mean of the cosine and of that score brought to the cosine's scale.
-CROSS_ENCODER_SCORE = pa.field("cross_encoder_score", pa.float32())
+CROSS_ENCODER_SCORE = column("cross_encoder_score", pa.float32(), "the cross-encoder's, on its own scale")
 # The last column of scores.parquet and filtered.parquet where a text is longer than the teacher's window: whether
 # one of the pair's is.
-TRUNCATED = pa.field("truncated", pa.bool_())
+TRUNCATED = column("truncated", pa.bool_(), "whether one of the texts is longer than the teacher's window")
 CANDIDATES = pa.schema(  # a catalogue's entries that the teacher ranks first for each query, and its matches
     [
-        pa.field("query_id", pa.int64(), nullable=False),  # into embeddings.parquet
-        pa.field("entry_id", pa.int64(), nullable=False),  # into embeddings.parquet
-        pa.field("query", pa.string(), nullable=False),
-        pa.field("entry", pa.string(), nullable=False),
-        pa.field("rank", pa.int64(), nullable=False),  # from 1, among all entries
-        pa.field("teacher_score", pa.float32(), nullable=False),  # cosine, -1 to 1
-        pa.field("label", pa.int8()),  # of the pair, null where no labelled pair holds both
-        pa.field("split", pa.string(), nullable=False),  # of the query
+        column("query_id", pa.int64(), "into embeddings.parquet", nullable=False),
+        column("entry_id", pa.int64(), "into embeddings.parquet", nullable=False),
+        column("query", pa.string(), "the query's text", nullable=False),
+        column("entry", pa.string(), "the entry's text", nullable=False),
+        column("rank", pa.int64(), "from 1, among all entries", nullable=False),
+        column("teacher_score", pa.float32(), "cosine, -1 to 1", nullable=False),
+        column("label", pa.int8(), "of the pair, null where no labelled pair holds both"),
+        column("split", pa.string(), "of the query", nullable=False),
     ]
 )
 FILTERED = pa.schema(
     [
         *SCORES,
-        pa.field("kept", pa.bool_(), nullable=False),
-        pa.field(
-            "reason", pa.string(), nullable=False
-        ),  # kept, positive_below_bound, negative_above_bound, uncertain
-        pa.field("target", pa.int8()),  # the label, or the pseudo-label; null if uncertain
+        column(
+            "kept", pa.bool_(), "whether the student may learn from it; of train alone it does", nullable=False
+        ),
+        column(
+            "reason", pa.string(), "kept, positive_below_bound, negative_above_bound, uncertain", nullable=False
+        ),
+        column("target", pa.int8(), "the label, kept or not, or the pseudo-label; null if uncertain"),
     ]
 )
 PREDICTIONS = pa.schema(
     [
         *PAIRS,
-        pa.field("teacher", pa.float32(), nullable=False),  # cosine
-        pa.field("decoder", pa.float32(), nullable=False),  # probability of the matching word, mean of both orders
-        pa.field("encoder", pa.float32(), nullable=False),  # cosine
-        pa.field("fused", pa.float32(), nullable=False),  # probability, logistic regression on decoder and encoder
+        column("teacher", pa.float32(), "cosine", nullable=False),
+        column("decoder", pa.float32(), "probability of the matching word, mean of both orders", nullable=False),
+        column("encoder", pa.float32(), "cosine", nullable=False),
+        column("fused", pa.float32(), "probability, logistic regression on decoder and encoder", nullable=False),
     ]
 )
 # What a column of the user's own cannot be called, since it stands beside these.
@@ -120,47 +128,50 @@ OWN_COLUMNS = frozenset(
 ) | {"verdict", "suggested", "suspect", "label_probability"}
 TRAINING_LOG = pa.schema(
     [
-        pa.field("step", pa.int64(), nullable=False),
-        pa.field("epoch", pa.float64(), nullable=False),
-        pa.field("loss", pa.float64(), nullable=False),
-        pa.field("ce", pa.float64()),  # unweighted terms; null where a term is off
-        pa.field("mcl", pa.float64()),
-        pa.field("dist", pa.float64()),
-        pa.field("learning_rate", pa.float64(), nullable=False),
-        pa.field("gradient_norm", pa.float64(), nullable=False),
-        pa.field("tokens_per_second", pa.float64(), nullable=False),  # real tokens, padding not counted
-        pa.field("dev_decoder_auroc", pa.float64()),  # null between evaluations
-        pa.field("dev_encoder_auroc", pa.float64()),
+        column("step", pa.int64(), "of training, from 1", nullable=False),
+        column("epoch", pa.float64(), "passes over the data so far", nullable=False),
+        column("loss", pa.float64(), "the whole loss", nullable=False),
+        column("ce", pa.float64(), "cross-entropy of the answer, unweighted; null where it is off"),
+        column("mcl", pa.float64(), "L_mcl, unweighted; null where it is off"),
+        column("dist", pa.float64(), "L_dist, unweighted; null where it is off"),
+        column("learning_rate", pa.float64(), "of this step", nullable=False),
+        column("gradient_norm", pa.float64(), "before clipping", nullable=False),
+        column("tokens_per_second", pa.float64(), "real tokens, padding not counted", nullable=False),
+        column("dev_decoder_auroc", pa.float64(), "null between evaluations"),
+        column("dev_encoder_auroc", pa.float64(), "null between evaluations"),
     ]
 )
 QUERY_METRICS = ("recall@1", "recall@5", "recall@10", "mrr@10", "ndcg@10", "map@100", "graded_ndcg@10")
 QUERIES = pa.schema(  # how well a catalogue's entries are found for each query
     [
-        pa.field("query_id", pa.int64(), nullable=False),  # into embeddings.parquet
-        pa.field("query", pa.string(), nullable=False),
-        pa.field("group", pa.string(), nullable=False),  # what is resampled together
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("unseen_entry", pa.bool_(), nullable=False),  # no pair of train has an entry that answers it
-        pa.field("score", pa.string(), nullable=False),  # teacher, encoder, decoder, fused
-        *(pa.field(name, pa.float64(), nullable=name.startswith("graded")) for name in QUERY_METRICS),
+        column("query_id", pa.int64(), "into embeddings.parquet", nullable=False),
+        column("query", pa.string(), "the query's text", nullable=False),
+        column("group", pa.string(), "what is resampled together", nullable=False),
+        column("split", pa.string(), "train, dev, test", nullable=False),
+        column("unseen_entry", pa.bool_(), "no pair of train has an entry that answers it", nullable=False),
+        column("score", pa.string(), "teacher, encoder, decoder, fused", nullable=False),
+        *(
+            column(name, pa.float64(), "of this query, 0 to 1", nullable=name.startswith("graded"))
+            for name in QUERY_METRICS
+        ),
     ]
 )
 RANKINGS = ("teacher", "encoder_untrained", "encoder", "decoder", "fused")
 RETRIEVAL = pa.schema(
     [
-        pa.field("query", pa.string(), nullable=False),
-        pa.field("entry", pa.string(), nullable=False),  # the FAQ entry that answers it
-        *(pa.field(f"{name}_rank", pa.int64(), nullable=False) for name in RANKINGS),  # the entry's, from 1
-        *(pa.field(f"{name}_first", pa.string(), nullable=False) for name in RANKINGS),  # the entry ranked first
+        column("query", pa.string(), "the query's text", nullable=False),
+        column("entry", pa.string(), "the FAQ entry that answers it", nullable=False),
+        *(column(f"{name}_rank", pa.int64(), "the entry's, from 1", nullable=False) for name in RANKINGS),
+        *(column(f"{name}_first", pa.string(), "the entry ranked first", nullable=False) for name in RANKINGS),
     ]
 )
 ATTRIBUTION = pa.schema(
     [
-        pa.field("layer", pa.int64(), nullable=False),  # from 0
-        pa.field("module", pa.string(), nullable=False),
-        pa.field("site", pa.bool_(), nullable=False),  # whether the encoder reads it
-        pa.field("auroc_input", pa.float64(), nullable=False),  # of the layer's plain input
-        pa.field("auroc_adapter", pa.float64()),  # of A's output; null without an adapter
+        column("layer", pa.int64(), "from 0", nullable=False),
+        column("module", pa.string(), "of the layer", nullable=False),
+        column("site", pa.bool_(), "whether the encoder reads it", nullable=False),
+        column("auroc_input", pa.float64(), "of the layer's plain input", nullable=False),
+        column("auroc_adapter", pa.float64(), "of A's output; null without an adapter"),
     ]
 )
 
@@ -174,9 +185,9 @@ def embeddings_schema(dimension: int) -> pa.Schema:
     """Columns of `embeddings.parquet`: each distinct text once, `embedding` a unit vector."""
     return pa.schema(
         [
-            pa.field("text_id", pa.int64(), nullable=False),
-            pa.field("text", pa.string(), nullable=False),
-            pa.field("embedding", pa.list_(pa.float32(), dimension), nullable=False),
+            column("text_id", pa.int64(), "counts texts in order of first appearance", nullable=False),
+            column("text", pa.string(), "the text", nullable=False),
+            column("embedding", pa.list_(pa.float32(), dimension), "the teacher's unit vector", nullable=False),
         ]
     )
 
