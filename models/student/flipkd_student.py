@@ -5,7 +5,7 @@ This file is copied into every exported `student/` folder, and needs nothing of 
     from sentence_transformers import SentenceTransformer
     model = SentenceTransformer("student", trust_remote_code=True)
     model.encode(["How do I freeze my card?"])                       # encoder view
-    model[0].match([("freeze my card", "cancel my card")])           # decoder, encoder and fused scores
+    model[0].match([("freeze my card", "cancel my card")])           # decoder, encoder, fused; and matches
     model[0].search(["How do I freeze my card?"], titles, k=3)       # the best entries of a catalogue
 
 Training uses the same prompts and the same pooling, from here, so that what is measured is what was trained.
@@ -439,7 +439,8 @@ class FlipkdStudent(InputModule):
 
         Returns:
             Arrays (n,) of float32: `decoder` (probability of a match, mean of both orders), `encoder` (cosine),
-            and, once the student has a decision, `fused` (probability).
+            and, once the student has a decision, `fused` (probability) and `matches` (bool: `fused` is at or above
+            its threshold, which was chosen on dev).
         """
         first = self.prompt.texts([a for a, _ in pairs])
         second = self.prompt.texts([b for _, b in pairs])
@@ -467,6 +468,7 @@ class FlipkdStudent(InputModule):
         scores = {"decoder": decoder, "encoder": encoder}
         if self.decision:
             scores["fused"] = fused(decoder, encoder, self.decision["fusion"])
+            scores["matches"] = scores["fused"].astype(np.float64) >= self.decision["thresholds"]["fused"]
         return scores
 
     @torch.inference_mode()
@@ -513,8 +515,8 @@ class FlipkdStudent(InputModule):
 
         Returns:
             For each query at most `k` entries, best first: `entry` (its place in `entries`), `encoder` (cosine),
-            `decoder` and, once the student has a decision, `fused` (probabilities). They stand in the order of
-            `fused`, without it of `decoder`.
+            `decoder` and, once the student has a decision, `fused` (probabilities) and `matches` (bool: it is good
+            enough to be an answer). They stand in the order of `fused`, without it of `decoder`.
         """
         entries = list(entries)
         vectors = self.index(entries, index, batch_size) if vectors is None else vectors
@@ -529,7 +531,7 @@ class FlipkdStudent(InputModule):
             best = np.argsort(-last[row], kind="stable")[:k]
             found.append(
                 [
-                    {"entry": int(numbers[n]), **{name: float(values[row, n]) for name, values in scores.items()}}
+                    {"entry": int(numbers[n]), **{name: values[row, n].item() for name, values in scores.items()}}
                     for n in best
                 ]
             )

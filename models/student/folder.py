@@ -28,7 +28,7 @@ from sentence_transformers import SentenceTransformer
 
 model = SentenceTransformer("student", trust_remote_code=True)   # flipkd_student.py in this folder
 model.encode(["How do I freeze my card?"])                       # encoder: unit vectors, compare by cosine
-model[0].match([("freeze my card", "cancel my card")])           # decoder, encoder and fused scores
+model[0].match([("freeze my card", "cancel my card")])           # decoder, encoder, fused; and matches
 ```
 
 `decision.json` holds the threshold of each score, chosen on dev, and the coefficients of the fusion.

@@ -52,7 +52,7 @@ def score_pairs(
     batch_pairs: int,
     advance: Callable[[float], None] | None = None,
 ) -> dict[str, NDArray[np.float32]]:
-    """`decoder`, `encoder` and, where the student has a decision, `fused` of n pairs, (n,) each.
+    """`decoder`, `encoder` and, where the student has a decision, `fused` and `matches` of n pairs, (n,) each.
 
     Products of fp32 numbers are computed in fp32, whatever this machine does faster.
     """

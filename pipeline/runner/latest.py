@@ -6,6 +6,7 @@ A link for each stage, moved in one step as soon as a run has the artifact, comp
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from pipeline.runner.plan import Step
@@ -13,14 +14,22 @@ from pipeline.runner.runs import Run, runs
 from pipeline.store.links import linked_name, point
 from pipeline.store.store import Store
 
+log = logging.getLogger("flipkd.run")
+
 
 def point_to_latest(store: Store, name: str, step: Step) -> None:
-    """Remember a step's artifact as the latest one of its stage."""
+    """Remember a step's artifact as the latest one of its stage. A run does not fail for want of a link."""
     link = store.latest / name / step.stage
     if linked_name(link) == step.key:
         return
-    with store.lock("latest", name):
-        point(link, Path("..", "..", "artifacts", step.stage, step.key))
+    if link.exists() and not link.is_symlink():
+        log.warning("%s is no link (a copy of a store must keep its links: `cp -a`); remove it", link)
+        return
+    try:
+        with store.lock("latest", name):
+            point(link, Path("..", "..", "artifacts", step.stage, step.key))
+    except OSError as error:
+        log.warning("%s cannot be made: %s", link, error.strerror or error)
 
 
 def latest_key(store: Store, name: str, stage: str) -> str | None:

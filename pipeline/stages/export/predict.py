@@ -69,13 +69,17 @@ def predict(
             texts = [(row[0], row[1]) for row in rows if row is not None]
             scores = [score_pairs(model, part, batch_pairs, advance) for part in _parts(texts)]
             found = {
-                name: np.concatenate([np.empty(0, np.float32), *(part[name] for part in scores)])
-                for name in ("decoder", "encoder", "fused")
+                name: np.concatenate([np.empty(0, kind), *(part[name] for part in scores)])
+                for name, kind in (
+                    ("decoder", np.float32),
+                    ("encoder", np.float32),
+                    ("fused", np.float32),
+                    ("matches", bool),
+                )
             }
-            match = found["fused"].astype(np.float64) >= threshold
-            counts["matches"] += int(match.sum())
+            counts["matches"] += int(found["matches"].sum())
             usable = np.array([row is not None for row in rows])
-            added = [_placed(values, usable) for values in (*found.values(), match)]
+            added = [_placed(values, usable) for values in found.values()]
             columns_of = [table[field.name] for field in own]
             file.write_table(pa.table([*columns_of, *added, *(table[name] for name in told)], schema=schema))
             if told:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from flows.flip import flip
 from pipeline.config.config import Config
@@ -48,3 +49,13 @@ def test_links_to_what_is_gone_are_removed(tiny_run: Path, tmp_path: Path) -> No
     assert latest_key(store, "faq", "filter") is None
     sweep_links(store)
     assert sorted(path.name for path in (store.root / "latest/faq").iterdir()) == ["prepare", "score", "teach"]
+
+
+def test_a_copy_that_lost_its_links_still_runs(
+    tiny_run: Path, tmp_path: Path, flipkd_log: pytest.LogCaptureFixture
+) -> None:
+    folder = shutil.copytree(tiny_run, tmp_path / "copy")  # follows links, as `cp -rL` does
+    config = tiny_config(folder)
+    flip(config, until="filter")
+    assert "a copy of a store must keep its links" in flipkd_log.text
+    assert latest_key(store_of(config), "default", "filter") is None
