@@ -14,6 +14,7 @@ import tempfile
 import polars as pl
 
 import flipkd
+from pipeline.config.overrides import parse_overrides
 from pipeline.evaluation.suspects import suspects
 
 
@@ -24,9 +25,12 @@ def main() -> None:
     parser.add_argument("--flipped", type=int, default=30)
     parser.add_argument("--first", type=int, default=60)
     parser.add_argument("--seed", type=int, default=13)
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="over the config's settings"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as store:
-        base = {"store": store, "seed": options.seed}
+        base = {"store": store, "seed": options.seed, **parse_overrides(options.set)}
         pairs = flipkd.run(options.config, base, until="prepare").pairs()
         labelled = pairs.filter(pl.col("split") == "train").drop_nulls("label").height
         run = flipkd.run(options.config, base | {"prepare.label_noise": options.flipped / labelled}, until="score")
@@ -38,6 +42,7 @@ def main() -> None:
             {
                 "config": options.config,
                 "seed": options.seed,
+                "set": options.set,
                 "labelled": labelled,
                 "flipped": len(wrong),
                 "first": options.first,

@@ -187,14 +187,15 @@ def suspects(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Show the labels that are likeliest wrong by the teacher, and how many there may be."""
-    from pipeline.evaluation.suspects import noise_by
+    from pipeline.evaluation.suspects import by_heart, noise_by
     from pipeline.evaluation.suspects import suspects as likeliest_wrong
     from pipeline.inspection.rows import shown_rows
     from pipeline.inspection.suspects import noise_table, write_review
 
-    found = likeliest_wrong(
-        _scores(config, overrides, key, night).rows, ["train", "dev", "test"] if split == "all" else [split]
-    )
+    everything = _scores(config, overrides, key, night).rows
+    found = likeliest_wrong(everything, ["train", "dev", "test"] if split == "all" else [split])
+    if split in {"train", "all"} and (warning := by_heart(everything)):
+        typer.echo(f"Note: {warning}", err=True)
     if by not in found.columns:
         raise FlipkdError(f"--by {by}: no such column; the columns are {', '.join(found.columns)}")
     if out is not None:

@@ -12,7 +12,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from data.errors import FlipkdError
-from pipeline.evaluation.suspects import noise_by, suspects
+from pipeline.evaluation.suspects import by_heart, noise_by, suspects
 from pipeline.inspection.suspects import write_review
 from pipeline.stages.prepare.overrides import read_verdicts
 
@@ -103,3 +103,18 @@ def test_dev_must_have_both_classes() -> None:
         suspects(rows.filter((pl.col("split") != "dev") | (pl.col("label") == 1)).lazy(), ["train"])
     with pytest.raises(FlipkdError, match="test hold no labelled pair"):
         suspects(rows.lazy(), ["test"])
+
+
+def test_a_teacher_that_knows_its_labels_by_heart_is_told() -> None:
+    rows, _ = made()
+    assert by_heart(rows.lazy()) is None
+    known = pl.when(pl.col("split") == "train").then(pl.col("label").cast(pl.Float32)).otherwise("teacher_score")
+    worse = rows.with_columns(
+        teacher_score=known,
+        label=pl.when((pl.col("split") == "dev") & (pl.int_range(pl.len()) % 4 == 0))
+        .then(1 - pl.col("label"))
+        .otherwise("label")
+        .cast(pl.Int8),
+    )
+    assert "by heart (AUROC 1.000, dev 0." in str(by_heart(worse.lazy()))
+    assert by_heart(rows.filter(split="train").lazy()) is None
