@@ -468,7 +468,9 @@ class FlipkdStudent(InputModule):
         scores = {"decoder": decoder, "encoder": encoder}
         if self.decision:
             scores["fused"] = fused(decoder, encoder, self.decision["fusion"])
-            scores["matches"] = scores["fused"].astype(np.float64) >= self.decision["thresholds"]["fused"]
+            threshold = self.decision["thresholds"].get("fused")
+            if threshold is not None:
+                scores["matches"] = scores["fused"].astype(np.float64) >= threshold
         return scores
 
     @torch.inference_mode()

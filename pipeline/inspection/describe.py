@@ -59,7 +59,7 @@ def description_table(
     from rich.table import Table
     from rich.text import Text
 
-    told = f" ({', '.join(f'{name} {bound:.3f}' for name, bound in bounds.items())})" if bounds else ""
+    told = f"\n{', '.join(f'{name} {bound:.3f}' for name, bound in bounds.items())}" if bounds else ""
     beyond = f"; beyond: share dropped by the bounds{told}" if "beyond" in frame.columns else ""
     table = Table(caption=f"teacher's score{beyond}", box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
     digits = 2 if by else 3  # so that it fits into 80 columns
