@@ -15,7 +15,6 @@ The parts that this stands on (`pipeline`, `flows`, `models`, `data`) are packag
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +79,9 @@ class Results:
 
     def metrics(self) -> dict[str, Any]:
         """What was measured, by split, score and metric: `metrics.json`."""
-        return json.loads(self.path("export", "metrics.json").read_text("utf-8"))
+        from pipeline.evaluation.headline import read_metrics
+
+        return read_metrics(self.path("export"))
 
     def student(self, **options: Any) -> SentenceTransformer:
         """The student: `encode` gives vectors, `[0].match(pairs)` scores, `[0].search(...)` ranks a catalogue.
@@ -170,13 +171,11 @@ def run(
     Raises:
         FlipkdError: the config, the input or a model is wrong; stages that were complete stay.
     """
-    from pipeline.config.load import load_config, trial
+    from pipeline.config.load import load_config, trial_if_changed
     from pipeline.config.location import store_of
     from pipeline.runner.check import checked_plan
 
-    settings = load_config(config, changes)
-    if changes and not any(key.partition(".")[0] == "promote" for key in changes):
-        settings = trial(settings)
+    settings = trial_if_changed(load_config(config, changes), changes)
     steps = checked_plan(settings, until)
     from flows.flip import flip_planned
     from flows.local import quiet_prefect

@@ -82,11 +82,9 @@ def run(config: ConfigFile, until: Until = None, refresh: Refresh = [], override
 
     With `--set` it is a trial: `promote: auto` then promotes nothing, unless `--set promote=auto` says so.
     """
-    from pipeline.config.load import trial
+    from pipeline.config.load import trial_if_changed
 
-    settings = load(config, overrides)
-    says = any(override.strip().startswith("promote") for override in overrides)
-    _run(trial(settings) if overrides and not says else settings, until, refresh)
+    _run(trial_if_changed(load(config, overrides), overrides), until, refresh)
 
 
 @app.command(epilog=examples("flipkd demo --set distill.epochs=1"))

@@ -11,6 +11,8 @@ from data.errors import FlipkdError
 from pipeline.cli.base import HELP, ConfigFile, Overrides, console, examples, load
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from pipeline.inspection.files import Scores
 
 app = typer.Typer()
@@ -25,7 +27,9 @@ Night = Annotated[
         "--night", min=1, help="An earlier run of this config: 1 the last that has scores, 2 the one before."
     ),
 ]
-Rows = Annotated[int, typer.Option("-n", min=1, help="At most so many rows in the terminal; a file gets all.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", "-o", help="Write all columns to a .csv, .parquet or .jsonl file.")
+]
 
 
 def _scores(config: str, overrides: list[str], key: str | None = None, night: int | None = None) -> Scores:
@@ -34,6 +38,13 @@ def _scores(config: str, overrides: list[str], key: str | None = None, night: in
     if key is not None and night is not None:
         raise typer.BadParameter("give --key or --night, not both")
     return scores_of(load(config, overrides), key, night)
+
+
+def _write(found: pl.DataFrame, out: Path) -> None:
+    from pipeline.inspection.rows import write_rows
+
+    write_rows(found, out)
+    typer.echo(f"Wrote {found.height} rows to {out}")
 
 
 @scores.command(
@@ -59,15 +70,13 @@ def show(
         int | None, typer.Option("-n", min=1, help="At most so many rows; 20 in the terminal, all into a file.")
     ] = None,
     sample: Annotated[int | None, typer.Option(min=1, help="So many of the rows, at random.")] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write all columns to a .csv, .parquet or .jsonl file.")
-    ] = None,
+    out: Out = None,
     key: Key = None,
     night: Night = None,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Show pairs with the teacher's score and what the filter decides, by other bounds (`--set`) without a run."""
-    from pipeline.inspection.rows import select_rows, shown_rows, write_rows
+    from pipeline.inspection.rows import select_rows, shown_rows
 
     found, there = select_rows(
         _scores(config, overrides, key, night).rows,
@@ -78,8 +87,7 @@ def show(
         sample=sample,
     )
     if out is not None:
-        write_rows(found, out)
-        typer.echo(f"Wrote {found.height} rows to {out}")
+        _write(found, out)
         return
     terminal = console()
     if not found.height:
@@ -189,15 +197,14 @@ def suspects(
     """Show the labels that are likeliest wrong by the teacher, and how many there may be."""
     from pipeline.evaluation.suspects import by_heart, noise_by
     from pipeline.evaluation.suspects import suspects as likeliest_wrong
-    from pipeline.inspection.rows import shown_rows
+    from pipeline.inspection.rows import check_column, shown_rows
     from pipeline.inspection.suspects import noise_table, write_review
 
     everything = _scores(config, overrides, key, night).rows
     found = likeliest_wrong(everything, ["train", "dev", "test"] if split == "all" else [split])
     if split in {"train", "all"} and (warning := by_heart(everything)):
         typer.echo(f"Note: {warning}", err=True)
-    if by not in found.columns:
-        raise FlipkdError(f"--by {by}: no such column; the columns are {', '.join(found.columns)}")
+    check_column(f"--by {by}", by, found.columns)
     if out is not None:
         write_review(found.head(rows), out)
         told = "Fill in `verdict` (match, no match or drop; empty leaves the label), then: prepare.overrides:"
@@ -225,15 +232,15 @@ def diff(
         str | None, typer.Option(metavar="KEY", help="The artifact before, of filter or score, by its key.")
     ] = None,
     night: Annotated[int, typer.Option(min=1, help="Which run of CONFIG is the one before.")] = 2,
-    rows: Rows = 20,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write all pairs to a .csv, .parquet or .jsonl file.")
-    ] = None,
+    rows: Annotated[
+        int, typer.Option("-n", min=1, help="At most so many rows in the terminal; a file gets all.")
+    ] = 20,
+    out: Out = None,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Compare two nights, bounds or teachers: which pairs came, went, changed sides, and how far scores moved."""
     from pipeline.inspection.difference import changes_table, difference
-    from pipeline.inspection.rows import shown_rows, write_rows
+    from pipeline.inspection.rows import shown_rows
 
     if other is not None and before is not None:
         raise typer.BadParameter("give OTHER or --before KEY, not both")
@@ -243,8 +250,7 @@ def diff(
     terminal = console()
     terminal.print(changes_table(found))
     if out is not None:
-        write_rows(found, out)
-        typer.echo(f"Wrote {found.height} rows to {out}")
+        _write(found, out)
         return
     changed = found.filter(found["change"] != "same").head(rows)
     shown = tuple(name for name in found.columns if name not in {"pair_id", "text_a", "text_b"})
@@ -261,7 +267,7 @@ def near(
     at_least: Annotated[float, typer.Option(min=-1, max=1, help="The lowest cosine.")] = 0.95,
     across: Annotated[bool, typer.Option("--across", help="Only texts that have no split in common.")] = False,
     rows: Annotated[int, typer.Option("-n", min=1, help="So many, the nearest.")] = 20,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="A .csv, .parquet or .jsonl file.")] = None,
+    out: Out = None,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Show texts that the teacher takes for nearly the same: duplicates, and what leaks between splits."""
@@ -270,7 +276,6 @@ def near(
 
     from pipeline.config.location import store_of
     from pipeline.inspection.near import near_texts
-    from pipeline.inspection.rows import write_rows
     from pipeline.inspection.words import differing
     from pipeline.runner.plan import plan
     from pipeline.terminal.visible import visible
@@ -284,8 +289,7 @@ def near(
         )
     found = near_texts(folder / "scores.parquet", folder / "embeddings.parquet", at_least, rows, across)
     if out is not None:
-        write_rows(found, out)
-        typer.echo(f"Wrote {found.height} rows to {out}")
+        _write(found, out)
         return
     terminal = console()
     for cosine, text_1, text_2, splits_1, splits_2 in found.iter_rows():

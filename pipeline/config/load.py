@@ -6,7 +6,7 @@ import copy
 import importlib.resources
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -83,6 +83,16 @@ def validated(model: type[Model], raw: Any, name: str) -> Model:
     if len(lines) > _MOST_PROBLEMS:
         lines = [*lines[:_MOST_PROBLEMS], f"and {len(lines) - _MOST_PROBLEMS} more"]
     raise FlipkdError("\n".join([f"{name}: {count} in the config", *(f"  {line}" for line in lines)]))
+
+
+def trial_if_changed(config: Config, changed: Iterable[str]) -> Config:
+    """The config as a trial if settings of this run alone were given, and `promote` is not among them.
+
+    Args:
+        changed: dotted keys, or `KEY=VALUE`.
+    """
+    keys = [key.strip() for key in changed]
+    return trial(config) if keys and not any(key.startswith("promote") for key in keys) else config
 
 
 def trial(config: Config) -> Config:

@@ -49,6 +49,11 @@ class Sample:
         return len(np.unique(self.labels)) == 2
 
 
+def uncalibrated(labels: NDArray[np.integer], scores: Numbers, threshold: float) -> Sample:
+    """A score of whose probability nothing is asked: no metric of calibration."""
+    return Sample(labels, scores, np.clip(scores, 0, 1), threshold, bins=2)
+
+
 def bin_of(probabilities: Numbers, bins: int) -> NDArray[np.intp]:
     """Which of `bins` equal bins on [0, 1] each probability lies in; 1 belongs to the last."""
     return np.clip((np.asarray(probabilities) * bins).astype(np.intp), 0, bins - 1)
@@ -96,6 +101,23 @@ def intervals(
         `{name: {metric: (low, high)}}`, without the metrics that are not defined, and the number of resamples
         that were dropped because they lost one of two classes.
     """
+    values, dropped = resampled(samples, count, seed, together)
+    return {
+        name: {metric: percentiles(found) for metric, found in metrics.items()} for name, metrics in values.items()
+    }, dropped
+
+
+def resampled(
+    samples: Mapping[str, Sample], count: int, seed: int, together: NDArray[np.integer] | None = None
+) -> tuple[dict[str, dict[str, Numbers]], int]:
+    """Every metric of every sample on the same resamples of the pairs.
+
+    Args:
+        samples, together: as in `intervals`.
+
+    Returns:
+        `{name: {metric: (m,)}}`, without the metrics that are not defined, and how many resamples were dropped.
+    """
     labels = next(iter(samples.values())).labels
     values: dict[str, dict[str, list[Numbers]]] = {name: defaultdict(list) for name in samples}
     used = 0 if len(labels) else count
@@ -105,12 +127,13 @@ def intervals(
             for metric, found in weighted_metrics(sample, weights).items():
                 values[name][metric].append(found)
     return {
-        name: {metric: _range(np.concatenate(parts)) for metric, parts in metrics.items()}
+        name: {metric: np.concatenate(parts) for metric, parts in metrics.items()}
         for name, metrics in values.items()
     }, count - used
 
 
-def _range(values: Numbers) -> tuple[float, float]:
+def percentiles(values: Numbers) -> tuple[float, float]:
+    """The ends of the 95 % interval of values on resamples."""
     low, high = np.percentile(values, PERCENTILES)
     return float(low), float(high)
 
@@ -143,33 +166,6 @@ def resamples(
             block = block[(positives > 0) & (positives < block.sum(axis=1))]
         if len(block):
             yield block
-
-
-def paired_differences(
-    first: Sample,
-    second: Sample,
-    metric: str,
-    count: int,
-    seed: int,
-    together: NDArray[np.integer] | None = None,
-) -> Numbers:
-    """`metric` of the first less that of the second, on each of `count` resamples of the pairs.
-
-    Both see the same resamples; those that lose one of two classes are dropped.
-
-    Args:
-        first, second: the same pairs in the same order, of both classes.
-        together: from `clusters`: which of them are resampled together; None for each on its own.
-
-    Returns:
-        (m,), m at most `count`.
-    """
-    return np.concatenate(
-        [
-            weighted_metrics(first, weights)[metric] - weighted_metrics(second, weights)[metric]
-            for weights in resamples(first.labels, count, seed, together)
-        ]
-    )
 
 
 def weighted_metrics(sample: Sample, weights: NDArray[np.integer]) -> dict[str, Numbers]:

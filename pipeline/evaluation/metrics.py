@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 from scipy.stats import spearmanr
@@ -26,6 +27,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from data.collect import SPLITS
 from pipeline.evaluation.bootstrap import Sample, bin_of, intervals
 
 METRICS = ("f1", "accuracy", "precision", "recall", "auroc", "average_precision", "mcc", "brier", "ece")
@@ -187,3 +189,19 @@ def spearman(first: Numbers, second: Numbers) -> float | None:
     if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return None
     return float(spearmanr(first, second)[0])  # pyright: ignore[reportArgumentType]
+
+
+def auroc_by_split(rows: pl.DataFrame, scores: np.ndarray) -> dict[str, float | None]:
+    """AUROC by split, None where a split lacks a class.
+
+    Args:
+        rows: n pairs with `label` and `split`.
+        scores: (n,).
+    """
+    found: dict[str, float | None] = {}
+    scored = rows.select("label", "split", score=pl.lit(pl.Series(scores)))
+    for split in SPLITS:
+        part = scored.filter((pl.col("split") == split) & pl.col("label").is_not_null())
+        both = part["label"].n_unique() == 2
+        found[split] = float(roc_auc_score(part["label"], part["score"])) if both else None
+    return found

@@ -7,9 +7,9 @@ from typing import Any
 
 import polars as pl
 
+from pipeline.evaluation.decision import MEASURED
 from pipeline.evaluation.headline import SCORES
 
-MEASURED = ("dev", "test")
 MOST_VALUES = 12  # a column with more values is an id rather than a kind
 FEWEST_PAIRS = 10
 LENGTHS = ("short", "middling", "long")

@@ -17,10 +17,9 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from sklearn.metrics import roc_auc_score
 
 from data.errors import FlipkdError
-from pipeline.evaluation.metrics import calibrate, fit_calibration
+from pipeline.evaluation.metrics import auroc_by_split, calibrate, fit_calibration
 
 
 def suspects(rows: pl.LazyFrame, splits: list[str]) -> pl.DataFrame:
@@ -58,16 +57,13 @@ BY_HEART = 0.1  # AUROC of train above that of dev
 
 def by_heart(rows: pl.LazyFrame) -> str | None:
     """A warning where the teacher separates the pairs that it was tuned on far better than others; else None."""
-    found: dict[str, float] = {}
-    for split in ("train", "dev"):
-        part = rows.filter(split=split).drop_nulls("label").select("label", "teacher_score").collect()
-        if part["label"].n_unique() < 2:
-            return None
-        found[split] = float(roc_auc_score(part["label"], part["teacher_score"]))
-    if found["train"] - found["dev"] <= BY_HEART:
+    labelled = rows.drop_nulls("label").select("split", "label", "teacher_score").collect()
+    found = auroc_by_split(labelled, labelled["teacher_score"].to_numpy())
+    train, dev = found["train"], found["dev"]
+    if train is None or dev is None or train - dev <= BY_HEART:
         return None
     return (
-        f"the teacher has learnt labels of train by heart (AUROC {found['train']:.3f}, dev {found['dev']:.3f}), "
+        f"the teacher has learnt labels of train by heart (AUROC {train:.3f}, dev {dev:.3f}), "
         "wrong ones too, so few of them show"
     )
 

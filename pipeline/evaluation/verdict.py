@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from pipeline.evaluation.bootstrap import PERCENTILES, Sample, clusters, paired_differences
+from pipeline.evaluation.bootstrap import clusters, percentiles, resampled, uncalibrated
 from pipeline.evaluation.headline import SCORES
 
 COMPARED = ("f1", "auroc")
@@ -40,20 +41,13 @@ def against_teacher(
     labels = labelled["label"].to_numpy()
     if len(np.unique(labels)) < 2:
         return {}
-    together = clusters(labelled, entries)
-    samples = {
-        name: Sample(labels, values, np.clip(values, 0, 1), thresholds[name], bins=2)
-        for name in SCORES
-        for values in [labelled[name].to_numpy()]
-    }
-    found: dict[str, Any] = {}
-    for name in STUDENT:
-        found[name] = {}
-        for metric in COMPARED:
-            differences = paired_differences(samples[name], samples["teacher"], metric, bootstrap, seed, together)
-            low, high = np.percentile(differences, PERCENTILES)
-            value = measured[name][metric]["value"] - measured["teacher"][metric]["value"]
-            found[name][metric] = {"value": float(value), "low": float(low), "high": float(high)}
+    samples = {name: uncalibrated(labels, labelled[name].to_numpy(), thresholds[name]) for name in SCORES}
+    drawn, _ = resampled(samples, bootstrap, seed, clusters(labelled, entries))
+    found: dict[str, Any] = {name: {} for name in STUDENT}
+    for name, metric in itertools.product(STUDENT, COMPARED):
+        low, high = percentiles(drawn[name][metric] - drawn["teacher"][metric])
+        value = measured[name][metric]["value"] - measured["teacher"][metric]["value"]
+        found[name][metric] = {"value": float(value), "low": low, "high": high}
     return found
 
 

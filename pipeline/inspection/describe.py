@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data.errors import FlipkdError
-from pipeline.inspection.rows import cell
+from data.splits import SPLIT
+from pipeline.inspection.rows import cell, check_column
 from pipeline.terminal.visible import visible
 
 if TYPE_CHECKING:
     import polars as pl
     from rich.table import Table
 
-SPLITS = ("train", "dev", "test")
 QUANTILES = {"min": 0.0, "5 %": 0.05, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "95 %": 0.95, "max": 1.0}
 BINS = 20
 BAR = 24  # columns of the longest bar
@@ -39,15 +39,15 @@ def describe_scores(rows: pl.LazyFrame, by: str | None = None) -> pl.DataFrame:
     import polars as pl
 
     columns = rows.collect_schema().names()
-    if by is not None and by not in columns:
-        raise FlipkdError(f"--by {by}: no such column; the columns are {', '.join(columns)}")
+    if by is not None:
+        check_column(f"--by {by}", by, columns)
     score = pl.col("teacher_score")
     measures = [pl.len().alias("pairs")]
     measures += [score.quantile(q, "linear").alias(name) for name, q in QUANTILES.items()]
     if "kept" in columns:
         measures += [pl.col("kept").sum(), (~pl.col("kept")).mean().alias("beyond")]
     groups = list(dict.fromkeys(["split", *([by] if by else []), "label"]))
-    order = [pl.col("split").cast(pl.Enum(SPLITS)), *groups[1:]]
+    order = [pl.col("split").cast(SPLIT), *groups[1:]]
     return rows.group_by(groups).agg(*measures).sort(*order, nulls_last=True).collect()
 
 
@@ -59,7 +59,7 @@ def description_table(
     from rich.table import Table
     from rich.text import Text
 
-    told = f"\n{', '.join(f'{name} {bound:.3f}' for name, bound in bounds.items())}" if bounds else ""
+    told = f"\n{in_words(bounds)}" if bounds else ""
     beyond = f"; beyond: share dropped by the bounds{told}" if "beyond" in frame.columns else ""
     table = Table(caption=f"teacher's score{beyond}", box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
     digits = 2 if by else 3  # so that it fits into 80 columns
@@ -71,6 +71,11 @@ def description_table(
         shown = row | {"label": label} | share
         table.add_row(*(Text(visible(cell(value, digits))) for value in shown.values()))
     return table
+
+
+def in_words(bounds: Mapping[str, float]) -> str:
+    """`tau_pos 0.566, tau_neg 0.730`."""
+    return ", ".join(f"{name} {bound:.3f}" for name, bound in bounds.items())
 
 
 def histogram(rows: pl.LazyFrame) -> pl.DataFrame:
@@ -181,7 +186,7 @@ def bounds_table(frame: pl.DataFrame, now: Mapping[str, float]) -> Table:
     """`other_bounds` for the terminal."""
     from rich.table import Table
 
-    told = "Now " + ", ".join(f"{name} {bound:.3f}" for name, bound in now.items()) + ". " if now else ""
+    told = f"Now {in_words(now)}. " if now else ""
     table = Table(caption=told + BOUND_NOTE, caption_justify="left")
     for name in frame.columns:
         table.add_column(BOUND_TITLES[name], justify="right")

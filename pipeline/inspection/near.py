@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from data.splits import SPLIT
 from pipeline.terminal.progress import progress
 
 if TYPE_CHECKING:
     import polars as pl
 
 BLOCK_NUMBERS = 2**24  # cosines held at a time
-SPLITS = ("train", "dev", "test")
 
 
 def near_texts(scores: Path, embeddings: Path, at_least: float, count: int, across: bool) -> pl.DataFrame:
@@ -33,7 +33,7 @@ def near_texts(scores: Path, embeddings: Path, at_least: float, count: int, acro
 
     rows = pl.scan_parquet(scores)
     sides = [rows.select(pl.col(f"text_{side}_id").alias("text_id"), "split") for side in ("a", "b")]
-    order = pl.col("split").cast(pl.Enum(SPLITS))
+    order = pl.col("split").cast(SPLIT)
     where = pl.concat(sides).unique().sort("text_id", order).group_by("text_id", maintain_order=True).agg("split")
     texts = pl.scan_parquet(embeddings).join(where, on="text_id", maintain_order="left").collect()
     vectors = texts["embedding"].to_numpy().reshape(texts.height, -1)

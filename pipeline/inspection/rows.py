@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,8 +52,8 @@ def select_rows(
     columns = frame.collect_schema().names()
     known = f"the columns are {', '.join(columns)}"
     column = (sort or "").removeprefix("-")
-    if sort is not None and column not in columns:
-        raise FlipkdError(f"--sort {sort}: no such column; {known}")
+    if sort is not None:
+        check_column(f"--sort {sort}", column, columns)
     if search is not None:
         word = pl.lit(search.lower())
         texts = [pl.col(name).str.to_lowercase().str.contains(word, literal=True) for name in TEXTS]
@@ -69,6 +70,19 @@ def select_rows(
     except pl.exceptions.PolarsError as error:
         raise _bad_condition(where, error, known) from None
     return taken, there.item()
+
+
+def check_column(option: str, name: str, columns: Sequence[str]) -> None:
+    """Check that what an option names is a column.
+
+    Args:
+        option: as it was given, with its value.
+
+    Raises:
+        FlipkdError: it is none; names the columns.
+    """
+    if name not in columns:
+        raise FlipkdError(f"{option}: no such column; the columns are {', '.join(columns)}")
 
 
 def _bad_condition(where: str | None, error: Exception, known: str) -> FlipkdError:

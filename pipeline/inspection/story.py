@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from data.errors import FlipkdError
 from pipeline.config.config import Config
 from pipeline.config.location import store_of
+from pipeline.evaluation.headline import read_metrics
+from pipeline.inspection.describe import in_words
 from pipeline.inspection.files import Scores
 from pipeline.runner.plan import plan
-from pipeline.stages.filter.config import FilterConfig
 
 
 def story(config: Config, scores: Scores, pair_id: str) -> Iterator[tuple[str, str]]:
@@ -46,11 +46,8 @@ def story(config: Config, scores: Scores, pair_id: str) -> Iterator[tuple[str, s
         f"teacher_score {score:.3f}; {lower} of the {of} pairs of {row['split']} with that label lie lower",
     )
     if "reason" in row:
-        bounds = ", ".join(
-            f"{name} {scores.bounds[name]:.3f}" for name in FilterConfig.model_fields if name in scores.bounds
-        )
         used = "; the student learns from it" if row["kept"] and row["split"] == "train" else ""
-        yield "filter", f"{row['reason']} ({bounds or 'off'}){used}"
+        yield "filter", f"{row['reason']} ({in_words(scores.bounds) or 'off'}){used}"
     yield from _answer(config, row["pair_id"])
 
 
@@ -67,7 +64,7 @@ def _answer(config: Config, pair_id: str) -> Iterator[tuple[str, str]]:
     if not found:
         yield "export", "not asked: predictions are made for dev and test"
         return
-    thresholds = json.loads((folder / "metrics.json").read_text("utf-8"))["thresholds"]
+    thresholds = read_metrics(folder)["thresholds"]
     said = []
     for name, threshold in thresholds.items():
         verdict = "a match" if found[0][name] >= threshold else "no match"

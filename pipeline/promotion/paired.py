@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from data.errors import FlipkdError
 from data.texts import fold, text_key
 from pipeline.config.config import Config
-from pipeline.evaluation.bootstrap import PERCENTILES, Numbers, Sample, clusters, paired_differences
+from pipeline.evaluation.bootstrap import clusters, percentiles, resampled, uncalibrated
 from pipeline.evaluation.headline import read_metrics
 from pipeline.evaluation.metrics import point_metrics
 from pipeline.stages.prepare.artifact import catalogue_columns, more_texts
@@ -91,22 +91,23 @@ def compare(config: Config, store: Store, new_key: str, current_key: str) -> Com
     if problem := _too_few(found, settings.minimum_pairs):
         return replace(found, problem=problem)
     scores, scored_again = _scores_in_use(store, current_key, pairs, settings.score, config.export.batch_pairs)
-    first = _sample(labels, pairs["score"].to_numpy(), new, settings.score)
-    second = _sample(labels, scores, current, settings.score)
-    together = clusters(pairs, entry_columns(store, new_key))
-    differences = paired_differences(
-        first, second, settings.metric, config.export.bootstrap, config.seed, together
+    first, second = (
+        uncalibrated(labels, values, float(read_metrics(export)["thresholds"][settings.score]))
+        for values, export in ((pairs["score"].to_numpy(), new), (scores, current))
     )
+    together = clusters(pairs, entry_columns(store, new_key))
+    values, _ = resampled({"new": first, "current": second}, config.export.bootstrap, config.seed, together)
+    differences = values["new"][settings.metric] - values["current"][settings.metric]
     value, value_in_use = (float(point_metrics(one)[settings.metric] or 0.0) for one in (first, second))
-    low, high = np.percentile(differences, PERCENTILES)
+    low, high = percentiles(differences)
     return replace(
         found,
         scored_again=scored_again,
         new=value,
         current=value_in_use,
         difference=value - value_in_use,
-        low=float(low),
-        high=float(high),
+        low=low,
+        high=high,
         resamples=len(differences),
     )
 
@@ -249,9 +250,3 @@ def _trusted(store: Store, key: str) -> bool:
     except FlipkdError:
         return False
     return bool(distilled.config.get("trust_remote_code"))
-
-
-def _sample(labels: NDArray[np.integer], scores: Numbers, export: Path, score: str) -> Sample:
-    """A student's score as the bootstrap takes it; what it needs for calibration metrics is not used."""
-    threshold = float(read_metrics(export)["thresholds"][score])
-    return Sample(labels, scores, np.clip(scores, 0, 1), threshold, bins=2)

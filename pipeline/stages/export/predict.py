@@ -19,6 +19,7 @@ from pipeline.terminal.progress import progress
 CHUNK_ROWS = 2048
 CHUNK_CHARACTERS = 2**22
 ADDED = {"decoder": pa.float32(), "encoder": pa.float32(), "fused": pa.float32(), "match": pa.bool_()}
+SCORED = ("decoder", "encoder", "fused", "matches")  # what the student calls them
 
 
 def predict(
@@ -68,16 +69,12 @@ def predict(
         for table, rows in chunks(pairs, columns, CHUNK_ROWS, [text_a, text_b]):
             texts = [(row[0], row[1]) for row in rows if row is not None]
             scores = [score_pairs(model, part, batch_pairs, advance) for part in _parts(texts)]
+            # Without a usable row there is no part, and the columns are null all the same.
             found = {
-                name: np.concatenate([np.empty(0, kind), *(part[name] for part in scores)])
-                for name, kind in (
-                    ("decoder", np.float32),
-                    ("encoder", np.float32),
-                    ("fused", np.float32),
-                    ("matches", bool),
-                )
+                name: np.concatenate([np.empty(0, kind.to_pandas_dtype()), *(part[scored] for part in scores)])
+                for (name, kind), scored in zip(ADDED.items(), SCORED, strict=True)
             }
-            counts["matches"] += int(found["matches"].sum())
+            counts["matches"] += int(found["match"].sum())
             usable = np.array([row is not None for row in rows])
             added = [_placed(values, usable) for values in found.values()]
             columns_of = [table[field.name] for field in own]

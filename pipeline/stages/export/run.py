@@ -25,7 +25,7 @@ from pipeline.evaluation.decision import MEASURED, SCORES, check_dev, evaluate, 
 from pipeline.evaluation.metrics import spearman
 from pipeline.evaluation.search import Settings, measure_retrieval, ndcg
 from pipeline.evaluation.slices import slices
-from pipeline.evaluation.suspects import suspects
+from pipeline.evaluation.suspects import by_heart, suspects
 from pipeline.evaluation.verdict import against_teacher, verdict
 from pipeline.stages.export.clean_process import check_in_clean_process, spread_sample
 from pipeline.stages.export.config import ExportConfig
@@ -122,6 +122,7 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
         metrics=metrics,
         split=split,
         verdict=verdict(metrics, split),
+        by_heart=by_heart(pl.scan_parquet(inputs["filter"] / "filtered.parquet")),
         suspects=_suspects(inputs["filter"] / "filtered.parquet", config.examples),
         examples=disagreements(shown, probabilities["teacher"], config.examples).to_dicts(),
         figures=draw_all(

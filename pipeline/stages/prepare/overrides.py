@@ -12,15 +12,14 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 
+from data.collect import name_of
 from data.errors import FlipkdError
 from data.readers import check_columns, read_rows
 from data.records import Reject, Row
-from data.texts import clean
 from pipeline.stages.prepare.inputs import input_path
 from pipeline.stages.prepare.rows import Gathered
 
@@ -92,10 +91,8 @@ def _said(path: Path) -> Iterator[tuple[int, str, str]]:
 
 
 def _word(row: Row, column: str) -> str:
-    value: Any = row.values.get(column)
-    if isinstance(value, float) and value == int(value):
-        value = int(value)  # pandas writes 1 as 1.0 where cells are empty
-    return "" if value is None else clean(str(value)).removesuffix(".0")
+    # pandas writes 1 as 1.0 where cells are empty.
+    return (name_of(row.values.get(column)) or "").removesuffix(".0")
 
 
 def with_verdicts(gathered: Gathered, verdicts: Verdicts) -> tuple[Gathered, np.ndarray | None]:

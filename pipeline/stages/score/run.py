@@ -30,7 +30,6 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sklearn.metrics import roc_auc_score
 
 from data.errors import FlipkdError
 from data.schema import (
@@ -47,6 +46,7 @@ from data.schema import (
 from models.teacher.bi_encoder import cosine
 from models.teacher.cross_encoder import blend, to_cosine_scale
 from pipeline.contract.stage import Context
+from pipeline.evaluation.metrics import auroc_by_split
 from pipeline.stages.prepare.artifact import catalogue_columns, catalogue_entries, entry_texts, more_texts
 from pipeline.stages.score.artifact import MORE_TEXTS
 from pipeline.stages.score.candidates import write_candidates
@@ -258,19 +258,3 @@ def summary(scores: Path) -> dict[str, Any]:
         "score_quantiles": quantiles,
         "auroc": auroc_by_split(rows, rows["teacher_score"].to_numpy()),
     }
-
-
-def auroc_by_split(rows: pl.DataFrame, scores: np.ndarray) -> dict[str, float | None]:
-    """AUROC by split, None where a split lacks a class.
-
-    Args:
-        rows: n pairs with `label` and `split`.
-        scores: (n,).
-    """
-    found: dict[str, float | None] = {}
-    scored = rows.select("label", "split", score=pl.lit(pl.Series(scores)))
-    for split in ("train", "dev", "test"):
-        part = scored.filter((pl.col("split") == split) & pl.col("label").is_not_null())
-        both = part["label"].n_unique() == 2
-        found[split] = float(roc_auc_score(part["label"], part["score"])) if both else None
-    return found
