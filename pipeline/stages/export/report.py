@@ -68,9 +68,9 @@ def write_report(path: Path, **contents: Any) -> None:
 
     Args:
         contents: `verdict` (a sentence), `suspects` (labels of train that are likeliest wrong), `by_heart` (a
-            warning about them, or None), `metrics` (as in `metrics.json`), `split` (the one in the headline), `examples`
-            (rows of `disagreements`), `figures` (file stem to SVG), `manifests` (stage to manifest), `bounds` (of
-            the filter), `models` (role to name).
+            warning about them, or None), `metrics` (as in `metrics.json`), `split` (the one in the headline),
+            `examples` (rows of `disagreements`), `figures` (file stem to SVG), `manifests` (stage to manifest),
+            `bounds` (of the filter), `models` (role to name).
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
