@@ -87,6 +87,19 @@ CROSS_ENCODER_SCORE = column("cross_encoder_score", pa.float32(), "the cross-enc
 # The last column of scores.parquet and filtered.parquet where a text is longer than the teacher's window: whether
 # one of the pair's is.
 TRUNCATED = column("truncated", pa.bool_(), "whether one of the texts is longer than the teacher's window")
+# Of scores.parquet with `teach.folds`: `teacher_score` is then that of a teacher which was not tuned on the pair.
+IN_SAMPLE_SCORE = column(
+    "in_sample_score",
+    pa.float32(),
+    "of the teacher that was tuned on the pair; null where that is `teacher_score`",
+)
+OUT_OF_FOLD = pa.schema(  # labelled pairs of train, each judged by a teacher that was not tuned on it
+    [
+        column("pair_id", pa.string(), "of the pair", nullable=False),
+        column("fold", pa.int8(), "of the teacher, from 0", nullable=False),
+        column("teacher_score", pa.float32(), "cosine, -1 to 1", nullable=False),
+    ]
+)
 CANDIDATES = pa.schema(  # a catalogue's entries that the teacher ranks first for each query, and its matches
     [
         column("query_id", pa.int64(), "into embeddings.parquet", nullable=False),
@@ -123,7 +136,7 @@ PREDICTIONS = pa.schema(
 # What a column of the user's own cannot be called, since it stands beside these.
 OWN_COLUMNS = frozenset(
     name
-    for schema in (FILTERED, PREDICTIONS, [GRADE, CROSS_ENCODER_SCORE, TRUNCATED])
+    for schema in (FILTERED, PREDICTIONS, [GRADE, CROSS_ENCODER_SCORE, TRUNCATED, IN_SAMPLE_SCORE])
     for name in (field.name for field in schema)
 ) | {"verdict", "suggested", "suspect", "label_probability"}
 TRAINING_LOG = pa.schema(

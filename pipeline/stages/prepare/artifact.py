@@ -63,6 +63,18 @@ def utterance_sources(prepared: Path) -> list[str]:
     return pl.scan_parquet(file).select("source").unique().collect()["source"].to_list() if file.is_file() else []
 
 
+def ids_of_texts(prepared: Path) -> dict[str, str]:
+    """The ids of train's utterances by text, where none of these ids stands in another split; else nothing."""
+    file = prepared / "utterances.parquet"
+    if not file.is_file():
+        return {}
+    rows = pl.read_parquet(file, columns=["text", "id", "split"])
+    train = rows.filter(split=TRAIN)
+    if train.join(rows.filter(pl.col("split") != TRAIN), on="id", how="semi").height:
+        return {}
+    return dict(train.select("text", "id").iter_rows())
+
+
 def labelled_texts(prepared: Path) -> pl.DataFrame:
     """Texts of train with what they belong to: `text`, `id`. Texts of one id match, those of two ids do not.
 

@@ -16,6 +16,9 @@ Several teachers (`teach.others`) give one vector, whose cosine is their weighte
 cosine's scale (`models.teacher.cross_encoder`), `teacher_score`, which the filter and soft targets read, is (1 -
 weight) cosine + weight u; its own score stands in a last column `cross_encoder_score`; similarities of texts stay
 the vectors' cosines.
+
+With `teach.folds`, `teacher_score` of a labelled pair of train is that of a teacher which was not tuned on it, and
+the last column `in_sample_score` holds the cosine of the vectors.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ import pyarrow.parquet as pq
 from data.errors import FlipkdError
 from data.schema import (
     CROSS_ENCODER_SCORE,
+    IN_SAMPLE_SCORE,
     PAIRS,
     ROW_GROUP_ROWS,
     SCORES,
@@ -57,6 +61,7 @@ from pipeline.stages.score.mining import add_mined
 from pipeline.stages.score.shards import blocks
 from pipeline.stages.score.truncation import count_cut, cut_at_all, warn_of_cut
 from pipeline.stages.score.vectors import embed_texts
+from pipeline.stages.teach.artifact import out_of_fold
 
 log = logging.getLogger("flipkd.score")
 # Vectors are wide: 16,384 of 384 numbers are 24 MB.
@@ -98,14 +103,19 @@ def run(config: ScoreConfig, inputs: Mapping[str, Path], out: Path, context: Con
     if config.mine is not None:
         given, pairs = pairs, context.work / "pairs.parquet"
         mined = add_mined(given, pairs, texts, vectors, more, sides, config.mine)
+    held_out = _held_out(pairs, inputs["teach"])
     blended = None
     if config.cross_encoder is not None:
-        blended = _blended(config, config.cross_encoder, pairs, texts, vectors, context.work / "cross-encoder")
+        blended = _blended(
+            config, config.cross_encoder, pairs, texts, vectors, held_out, context.work / "cross-encoder"
+        )
         metadata["cross_encoder"] = blended.metadata
     write_embeddings(out / "embeddings.parquet", texts, vectors, metadata)
     if more:
         write_more_texts(out / MORE_TEXTS, texts, more)
-    write_scores(out / "scores.parquet", pairs, texts, vectors, metadata, blended, cut_at_all(embedded.cuts))
+    write_scores(
+        out / "scores.parquet", pairs, texts, vectors, metadata, blended, cut_at_all(embedded.cuts), held_out
+    )
     check_files(pairs, out / "scores.parquet", out / "embeddings.parquet")
     candidates = None
     if sides and config.candidates:
@@ -128,12 +138,27 @@ def run(config: ScoreConfig, inputs: Mapping[str, Path], out: Path, context: Con
     }
 
 
+def _held_out(pairs: Path, teach: Path) -> np.ndarray | None:
+    """The pairs' cosines by teachers that were not tuned on them, float32 (n,); NaN where there is none.
+
+    Returns:
+        None without `teach.folds`.
+    """
+    judged = out_of_fold(teach)
+    if judged is None:
+        return None
+    rows = pl.read_parquet(pairs, columns=["pair_id"])
+    found = rows.join(judged, on="pair_id", how="left", maintain_order="left")["teacher_score"]
+    return found.fill_null(float("nan")).to_numpy()
+
+
 def _blended(
     config: ScoreConfig,
     settings: CrossEncoderSettings,
     pairs: Path,
     texts: list[str],
     vectors: np.ndarray,
+    held_out: np.ndarray | None,
     folder: Path,
 ) -> Blended:
     """The pairs' scores with the cross-encoder's part in them, and AUROC by split of what they are made of.
@@ -143,6 +168,8 @@ def _blended(
     """
     raw, metadata = cross_scores(settings, pairs, folder, config.shard_texts)
     cosines = np.concatenate([scores for _, scores, _ in _scored(pairs, texts, vectors)])
+    if held_out is not None:
+        cosines = np.where(np.isnan(held_out), cosines, held_out)
     rows = pl.read_parquet(pairs, columns=["split", "label"])
     mapped = to_cosine_scale(raw, cosines, (rows["split"] == "train").to_numpy())
     auroc = {"cosine": auroc_by_split(rows, cosines), "cross_encoder": auroc_by_split(rows, raw)}
@@ -190,17 +217,20 @@ def write_scores(
     metadata: Mapping[str, Any],
     blended: Blended | None = None,
     cut: np.ndarray | None = None,
+    held_out: np.ndarray | None = None,
 ) -> None:
     """Write `scores.parquet` a block at a time.
 
     Args:
         blended: what to write in place of the vectors' cosines.
         cut: which of the texts are longer than the teacher's window, bool (n,); None where none is.
+        held_out: from `_held_out`; `blended` has them in it already.
 
     Raises:
         FlipkdError: the scores do not vary.
     """
-    more = [*([CROSS_ENCODER_SCORE] if blended else []), *([TRUNCATED] if cut is not None else [])]
+    further = {CROSS_ENCODER_SCORE: blended, TRUNCATED: cut, IN_SAMPLE_SCORE: held_out}
+    more = [field for field, there in further.items() if there is not None]
     kept = kept_fields(pq.read_schema(pairs))
     schema = with_metadata(pa.schema([*SCORES, *more, *kept]), metadata)
     found: list[np.ndarray] = []
@@ -208,7 +238,13 @@ def write_scores(
     with writer(path, schema) as file:
         for batch, cosines, ids in _scored(pairs, texts, vectors):
             rows = slice(start, start := start + len(batch))
-            scores = blended.scores[rows] if blended else cosines
+            own_scores = scores = cosines
+            if held_out is not None:
+                judged = ~np.isnan(held_out[rows])
+                scores = np.where(judged, held_out[rows], cosines)
+                own_scores = pa.array(cosines, mask=~judged)
+            if blended:
+                scores = blended.scores[rows]
             found.append(scores)
             own, carried = batch.columns[: len(PAIRS)], batch.columns[len(PAIRS) :]
             columns = [*own, pa.array(scores), *(pa.array(column) for column in ids)]
@@ -216,6 +252,8 @@ def write_scores(
                 columns.append(pa.array(blended.raw[rows]))
             if cut is not None:
                 columns.append(pa.array(cut[ids[0]] | cut[ids[1]]))
+            if held_out is not None:
+                columns.append(own_scores)
             file.write_batch(pa.record_batch([*columns, *carried], schema=schema))
     check_scores(np.concatenate(found))
 

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import polars as pl
 from sentence_transformers import SentenceTransformer
 
 from models.teacher.bi_encoder import load_teacher
 
 COMBINATION = "combination.json"
+OUT_OF_FOLD = "out_of_fold.parquet"
 
 
 class Saved(NamedTuple):
@@ -47,3 +49,9 @@ def read_combination(folder: Path) -> dict[str, Any] | None:
     """What `write_combination` wrote; None where the folder is one teacher."""
     file = folder / COMBINATION
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def out_of_fold(teach: Path) -> pl.DataFrame | None:
+    """`pair_id`, `fold`, `teacher_score` of the pairs that were judged out of fold; None without `teach.folds`."""
+    file = teach / OUT_OF_FOLD
+    return pl.read_parquet(file) if file.is_file() else None

@@ -76,6 +76,14 @@ class TeachConfig(Section):
         description="Stop after so many evaluations without a gain; the best checkpoint is taken in any case.",
         json_schema_extra=in_key_if_set(),
     )
+    folds: int | None = Field(
+        default=None,
+        ge=2,
+        le=20,
+        description="Score each labelled pair of train by a teacher that was not tuned on it: so many more "
+        "teachers are tuned, each on all but one part of train. null: the teacher judges what it was tuned on.",
+        json_schema_extra=in_key_if_set(),
+    )
     checkpoint_minutes: float = Field(
         default=5.0,
         gt=0,

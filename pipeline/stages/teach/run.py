@@ -10,6 +10,9 @@ Writes `teacher/`, a sentence-transformers folder, and `metrics.json`:
      "dev": {"untouched": {metric: value}, "tuned": {metric: value}},    # null where not measured
      "evaluations": [{"step", "auroc"}]}
 
+With `teach.folds`, `out_of_fold.parquet` says what teachers that were not tuned on them think of train's labelled
+pairs (`pipeline.stages.teach.folds`), and `metrics.json` has `"out_of_fold": {"folds", "pairs", "auroc"}`.
+
 With `teach.others`, `teacher/` holds a folder for each (`pipeline.stages.teach.ensemble`), and `metrics.json`:
 
     {"teachers": [the above, for each],
@@ -34,16 +37,16 @@ from models.loading.names import FoundModel, find_model
 from models.runtime.quiet import quiet
 from models.teacher.bi_encoder import bring_code, describe
 from models.teacher.sides import NEITHER, sides_of
-from models.teacher.training_sets import LabelledPairs, training_sets
-from models.teacher.tuning import Tuned, last_checkpoint, tune
+from models.teacher.training_sets import LabelledPairs
 from pipeline.contract.stage import Context
 from pipeline.stages.prepare.artifact import entry_texts
 from pipeline.stages.teach import ensemble as several
 from pipeline.stages.teach.config import TeachConfig
 from pipeline.stages.teach.dev_metrics import dev_metrics
 from pipeline.stages.teach.ensemble import Member
+from pipeline.stages.teach.folds import judge_out_of_fold
 from pipeline.stages.teach.labels import Labels, all_labels, as_given, check_classes, labelled
-from pipeline.terminal.progress import progress
+from pipeline.stages.teach.member_tuning import tune_member
 
 log = logging.getLogger("flipkd.teach")
 NEAR_CHANCE = 0.65  # of AUROC
@@ -73,6 +76,12 @@ def run(config: TeachConfig, inputs: Mapping[str, Path], out: Path, context: Con
     metrics, summary = results[0]
     if config.others:
         metrics, summary = _combine(config, members, found, results, several.dev_pairs(pairs), entries)
+    if config.folds and any(own["kept"] == "tuned" for _, own in results):
+        tuned = [own["kept"] == "tuned" for _, own in results]
+        judged = judge_out_of_fold(
+            config.folds, members, found, tuned, train, dev, entries, inputs["prepare"], out, context
+        )
+        metrics, summary = metrics | judged, summary | judged
     (out / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     return summary
 
@@ -95,7 +104,7 @@ def teach(
     untouched = dev_metrics(teacher, dev)
     tuned, best = None, None
     if config.tune:
-        tuned = _tune(member, teacher, train, dev, seed)
+        tuned = tune_member(member, teacher, train, dev, seed)
         bring_code(tuned.folder)
         teacher = member.load(tuned.folder)
         best = dev_metrics(teacher, dev)
@@ -219,31 +228,3 @@ def save(teacher: SentenceTransformer, folder: Path) -> None:
     with quiet():
         teacher.save_pretrained(str(folder), create_model_card=False)
     bring_code(folder)
-
-
-def _tune(member: Member, teacher: SentenceTransformer, train: Labels, dev: LabelledPairs, seed: int) -> Tuned:
-    config, folder = member.config, member.checkpoints
-    found = last_checkpoint(folder)
-    if found:
-        log.info("teach: going on from step %d of a run that was cut off", found[1])
-    sets = training_sets(*train, loss=config.loss, batch_size=config.batch_size, epochs=config.epochs, seed=seed)
-    if train.texts:
-        log.info(
-            "teach: %d texts of %d ids and %d pairs in %d steps",
-            len(train.texts.text), train.texts.ids(), len(train.pairs.label), sets.steps,
-        )  # fmt: skip
-    with progress("tuning the teacher", sets.steps - (found[1] if found else 0)) as advance:
-        return tune(
-            teacher,
-            sets,
-            dev,
-            learning_rate=config.texts_learning_rate if train.texts else config.learning_rate,
-            warmup_ratio=config.warmup_ratio,
-            weight_decay=config.weight_decay,
-            evaluations=config.evaluations,
-            patience=config.patience,
-            checkpoint_minutes=config.checkpoint_minutes,
-            seed=seed,
-            folder=folder,
-            advance=advance,
-        )

@@ -204,7 +204,7 @@ def test_teachers_of_gives_the_combined_cosine(folder: Path, tuned: tuple[Path, 
 def test_after_a_kill_what_was_tuned_stays_tuned(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import pipeline.stages.teach.run as stage
+    import pipeline.stages.teach.member_tuning as stage
 
     real, calls = stage.tune, []
 

@@ -128,7 +128,7 @@ def test_unlabelled_pairs_take_no_part(model: Path, tmp_path: Path) -> None:
 
 
 def test_a_killed_stage_resumes(model: Path, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import pipeline.stages.teach.run as stage
+    import pipeline.stages.teach.member_tuning as stage
 
     def killed(*args: Any, **settings: Any) -> None:
         real(*args, **settings)
