@@ -84,10 +84,9 @@ SCORES = pa.schema(
 # The last column of scores.parquet where `score.cross_encoder` is set: the cross-encoder's own score, on its own
 # scale. `teacher_score` is then the mean of the cosine and of that score brought to the cosine's scale.
 CROSS_ENCODER_SCORE = column("cross_encoder_score", pa.float32(), "the cross-encoder's, on its own scale")
-# The last column of scores.parquet and filtered.parquet where a text is longer than the teacher's window: whether
-# one of the pair's is.
+# Of scores.parquet and filtered.parquet where a text is longer than the teacher's window.
 TRUNCATED = column("truncated", pa.bool_(), "whether one of the texts is longer than the teacher's window")
-# Of scores.parquet with `teach.folds`: `teacher_score` is then that of a teacher which was not tuned on the pair.
+# Of the same files with `teach.folds`: `teacher_score` is then that of a teacher which was not tuned on the pair.
 IN_SAMPLE_SCORE = column(
     "in_sample_score",
     pa.float32(),

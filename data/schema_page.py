@@ -25,7 +25,7 @@ FILES: Mapping[str, Sequence[pa.Field]] = {
     "score/embeddings.parquet": schema.embeddings_schema(384),
     "score/scores.parquet": [*schema.SCORES, schema.CROSS_ENCODER_SCORE, schema.TRUNCATED, schema.IN_SAMPLE_SCORE],
     "score/candidates.parquet": schema.CANDIDATES,
-    "filter/filtered.parquet": [*schema.FILTERED, schema.TRUNCATED],
+    "filter/filtered.parquet": [*schema.FILTERED, schema.TRUNCATED, schema.IN_SAMPLE_SCORE],
     "distill/training_log.parquet": schema.TRAINING_LOG,
     "export/predictions.parquet": schema.PREDICTIONS,
     "export/queries.parquet": schema.QUERIES,

@@ -10,7 +10,8 @@ pair's label.
 
 The teacher has seen the labels of train in its tuning. On medical pairs, two passes over 1,700 of them, its scores
 found 20 % wrong labels as well as scores out of fold did (AUROC 0.891 and 0.889). A teacher that has learnt its
-labels by heart finds none: `by_heart` tells, and `benchmarks/suspects.py` measures it.
+labels by heart finds few: `by_heart` tells, `teach.folds` has others judge them, and `benchmarks/suspects.py`
+measures both.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 import polars as pl
 
 from data.errors import FlipkdError
+from data.schema import IN_SAMPLE_SCORE
 from pipeline.evaluation.metrics import auroc_by_split, calibrate, fit_calibration
 
 
@@ -57,6 +59,8 @@ BY_HEART = 0.1  # AUROC of train above that of dev
 
 def by_heart(rows: pl.LazyFrame) -> str | None:
     """A warning where the teacher separates the pairs that it was tuned on far better than others; else None."""
+    if IN_SAMPLE_SCORE.name in rows.collect_schema():  # the scores are out of fold
+        return None
     labelled = rows.drop_nulls("label").select("split", "label", "teacher_score").collect()
     found = auroc_by_split(labelled, labelled["teacher_score"].to_numpy())
     train, dev = found["train"], found["dev"]
@@ -64,7 +68,7 @@ def by_heart(rows: pl.LazyFrame) -> str | None:
         return None
     return (
         f"the teacher has learnt labels of train by heart (AUROC {train:.3f}, dev {dev:.3f}), "
-        "wrong ones too, so few of them show"
+        "wrong ones too, so few of them show; with `teach.folds: 5` others judge them"
     )
 
 

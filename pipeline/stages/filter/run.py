@@ -22,7 +22,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.errors import FlipkdError
-from data.schema import FILTERED, ROW_GROUP_ROWS, TRUNCATED, kept_fields, read_metadata, with_metadata, writer
+from data.schema import (
+    FILTERED,
+    IN_SAMPLE_SCORE,
+    ROW_GROUP_ROWS,
+    TRUNCATED,
+    kept_fields,
+    read_metadata,
+    with_metadata,
+    writer,
+)
 from pipeline.contract.stage import Context
 from pipeline.stages.filter.bounds import find_bound
 from pipeline.stages.filter.config import FilterConfig
@@ -30,6 +39,7 @@ from pipeline.stages.filter.config import FilterConfig
 log = logging.getLogger("flipkd.filter")
 CLASSES = {1: "positive", 0: "negative"}
 MOST_DROPPED = 0.5
+CARRIED = (TRUNCATED, IN_SAMPLE_SCORE)
 
 
 def run(config: FilterConfig, inputs: Mapping[str, Path], out: Path, context: Context) -> dict[str, Any]:
@@ -140,13 +150,13 @@ def apply_bounds(rows: pl.LazyFrame, bounds: Mapping[str, float], enabled: bool)
 def write(rows: pl.LazyFrame, path: Path, metadata: Mapping[str, object], kept: Sequence[pa.Field] = ()) -> None:
     """Write rows as they stream by, under the schema `FILTERED` (Polars' own sink makes every string large).
 
-    The scores' column `truncated` is carried along where it is there.
+    The scores' columns `CARRIED` are carried along where they are there.
 
     Args:
         kept: the user's own columns, which come last.
     """
-    truncated = [TRUNCATED] if TRUNCATED.name in rows.collect_schema() else []
-    schema = pa.schema([*FILTERED, *truncated, *kept])
+    there = rows.collect_schema()
+    schema = pa.schema([*FILTERED, *(field for field in CARRIED if field.name in there), *kept])
     with writer(path, with_metadata(schema, metadata)) as file:
         for batch in rows.select(schema.names).collect_batches(chunk_size=ROW_GROUP_ROWS, maintain_order=True):
             file.write_table(batch.to_arrow().cast(file.schema), row_group_size=ROW_GROUP_ROWS)

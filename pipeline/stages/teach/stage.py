@@ -40,6 +40,8 @@ def _sentence(summary: Summary) -> str:
     kept = f"; the {summary['kept']} teacher is kept" if after else ""
     if combined := summary.get("dev_combined"):
         kept += f"; {1 + len(summary['others'])} teachers combined {combined['auroc']:.3f}"
+    if (judged := summary.get("out_of_fold")) and judged["auroc"] is not None:
+        kept += f"; train out of fold {judged['auroc']:.3f}"
     return f"dev AUROC {', '.join(aurocs)}{kept}" if aurocs else "taken as it is"
 
 

@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 import pipeline.stages.teach.member_tuning as tuning
 from data.errors import FlipkdError
+from pipeline.evaluation.suspects import by_heart
 from pipeline.stages.filter.config import FilterConfig
 from pipeline.stages.filter.run import run as filter_pairs
 from pipeline.stages.score.config import ScoreConfig
@@ -22,6 +23,7 @@ from pipeline.stages.score.run import run as score
 from pipeline.stages.teach.config import TeachConfig
 from pipeline.stages.teach.folds import fold_of, with_units
 from pipeline.stages.teach.run import run
+from pipeline.stages.teach.stage import STAGE
 from tests.pipeline.stages.teach.test_run import TUNING, topic_pairs
 from tests.teacher_half import context, word_pairs, write_pairs, write_utterances
 from tests.tiny import WORDS, tiny_teacher
@@ -78,6 +80,7 @@ def test_each_labelled_pair_of_train_is_judged_by_a_teacher_that_has_not_seen_it
         assert not texts & set(own.select("text_a", "text_b").iter_rows())
     auroc = roc_auc_score(judged["label"].to_numpy(), judged["teacher_score"].to_numpy())
     assert summary["out_of_fold"] == {"folds": 3, "pairs": 90, "auroc": pytest.approx(auroc)}
+    assert STAGE.sentence(summary).endswith(f"; train out of fold {auroc:.3f}")
     assert auroc > 0.9  # the topic is learnt from other pairs
     assert json.loads((tmp_path / "teach" / "metrics.json").read_text())["out_of_fold"]["folds"] == 3
     assert sorted(path.name for path in (tmp_path / "teach").iterdir()) == [
@@ -124,6 +127,8 @@ def test_scores_and_bounds_are_those_out_of_fold(model: Path, tmp_path: Path) ->
     (tmp_path / "filter").mkdir()
     filter_pairs(FilterConfig(), {"score": tmp_path / "score"}, tmp_path / "filter", context(tmp_path))
     kept = pl.read_parquet(tmp_path / "filter" / "filtered.parquet")
+    assert kept["in_sample_score"].equals(rows["in_sample_score"])
+    assert by_heart(kept.lazy()) is None
     dropped = kept.filter(pl.col("reason") == "positive_below_bound")
     matches = rows.filter(split="train", label=1)["teacher_score"]
     assert dropped.height == (matches < float(np.quantile(matches.to_numpy(), 0.05))).sum()
