@@ -17,6 +17,7 @@ from pathlib import Path
 ROOMS = (
     "pipeline.cli",
     "flows",
+    "pipeline.service",
     "pipeline.drift",
     "pipeline.inspection",
     "pipeline.housekeeping",

@@ -468,7 +468,7 @@ class FlipkdStudent(InputModule):
         scores = {"decoder": decoder, "encoder": encoder}
         if self.decision:
             scores["fused"] = fused(decoder, encoder, self.decision["fusion"])
-            threshold = self.decision["thresholds"].get("fused")
+            threshold = self.decision.get("thresholds", {}).get("fused")
             if threshold is not None:
                 scores["matches"] = scores["fused"].astype(np.float64) >= threshold
         return scores

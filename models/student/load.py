@@ -27,10 +27,7 @@ def load_student(folder: Path, *, trust_remote_code: bool = False) -> FlipkdStud
     Raises:
         FlipkdError: the folder holds no student, or one whose base brings code that is not to be run.
     """
-    if not (folder / SETTINGS).is_file() and (folder / "student" / SETTINGS).is_file():
-        folder = folder / "student"
-    if not (folder / SETTINGS).is_file():
-        raise FlipkdError(f"{folder}: no {SETTINGS} in it; name the folder `student/` that an export wrote")
+    folder = folder_of(folder)
     if (folder / "base").is_dir():
         check_weights(str(folder / "base"), folder / "base")
     try:
@@ -44,6 +41,18 @@ def load_student(folder: Path, *, trust_remote_code: bool = False) -> FlipkdStud
             ) from None
         raise FlipkdError(f"{folder}: the student cannot be loaded: {str(error).splitlines()[0]}") from error
     return student.to(own_device()).eval()
+
+
+def folder_of(named: Path) -> Path:
+    """The folder of a student, which may be named by that of its export.
+
+    Raises:
+        FlipkdError: there is none.
+    """
+    for folder in (named, named / "student"):
+        if (folder / SETTINGS).is_file():
+            return folder
+    raise FlipkdError(f"{named}: no {SETTINGS} in it; name the folder `student/` that an export wrote")
 
 
 def score_pairs(

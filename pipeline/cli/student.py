@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -23,6 +23,8 @@ Candidates = Annotated[
 Index = Annotated[
     Path | None, typer.Option(help="A .safetensors file that keeps the entries' vectors for the next time.")
 ]
+ExportedAs = Literal["reranker"]
+StoredAs = Literal["fp32", "bf16"]
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run the code that the student's base model brings.")
 ]
@@ -70,6 +72,78 @@ def predict(
         opened = open_catalogue(student, catalogue, text=entry, index=index, trust_remote_code=trust_remote_code)
         summary = search_file(opened, file, out, text=text, k=k, candidates=candidates)
     typer.echo(f"Wrote {out}: {', '.join(f'{name} {value}' for name, value in summary.items())}")
+
+
+@app.command(
+    epilog=examples(
+        "flipkd export .flipkd/current/demo/student -o reranker",
+        "flipkd export student --as reranker --dtype bf16 -o reranker",
+    )
+)
+def export(
+    student: StudentFolder,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write; it must not be there.")],
+    kind: Annotated[
+        ExportedAs,
+        typer.Option(
+            "--as",
+            help="`reranker`: the decoder, its adapter merged into the base, as sentence-transformers' own "
+            "CrossEncoder, which transformers alone reads too; without any code of flipkd.",
+        ),
+    ] = "reranker",
+    dtype: Annotated[StoredAs, typer.Option(help="Of the weights; bf16 halves the folder.")] = "fp32",
+) -> None:
+    """Write a student as a folder that needs no code of flipkd, and compare its scores in a clean process."""
+    from pipeline.stages.export.reranker import export_reranker
+
+    found = export_reranker(student, out, dtype)
+    typer.echo(
+        f"Wrote {out} as a {kind}: CrossEncoder({str(out)!r}). In a clean process its scores are the student's "
+        f"decoder within {found['student']:.1g}, and transformers alone gives them within "
+        f"{found['transformers']:.1g}. See {out / 'README.md'}."
+    )
+
+
+@app.command(
+    "serve-student",
+    epilog=examples(
+        "flipkd serve-student .flipkd/current/demo/student",
+        "flipkd serve-student student --catalogue titles.csv --port 8010",
+        """curl -d '{"pairs": [["freeze my card", "cancel my card"]]}' -H 'content-type: application/json' """
+        "127.0.0.1:8000/match",
+    ),
+)
+def serve_student(
+    student: StudentFolder,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one and tells it.")] = 8000,
+    host: Annotated[
+        str,
+        typer.Option(help="The address to listen at; another than this lets others ask, without a log-in."),
+    ] = "127.0.0.1",
+    catalogue: Annotated[
+        Path | None,
+        typer.Option(help="A file of entries for `/search`; they are embedded at the start."),
+    ] = None,
+    text: Annotated[str, typer.Option(help="With a catalogue: column of the entries' texts.")] = "title",
+    candidates: Candidates = 10,
+    trust_remote_code: TrustRemoteCode = False,
+) -> None:
+    """Answer questions over HTTP until Ctrl-C: `/match`, `/embed`, `/search`, `/health`.
+
+    What comes while the student is busy is computed together. One process is one device; start more of
+    them behind a proxy.
+    """
+    from pipeline.service.serve import serve_student as serve
+
+    serve(
+        student,
+        host=host,
+        port=port,
+        catalogue=catalogue,
+        text=text,
+        candidates=candidates,
+        trust_remote_code=trust_remote_code,
+    )
 
 
 @app.command(

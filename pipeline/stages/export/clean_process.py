@@ -54,9 +54,7 @@ def check_in_clean_process(
             dtype).
     """
     tolerance = TOLERANCE if _dtype(student) == "float32" else COARSE_TOLERANCE
-    answers = _ask(student.resolve(), pairs, scratch)
-    if answers.pop("imported"):
-        raise FlipkdError("the exported student imports flipkd's own packages, so it would not load without them")
+    answers = ask(SCRIPT, "the exported student", student, pairs, scratch)
     found = {}
     for name, (score, loader) in EQUALS.items():
         if len(answers.get(name, [])) != len(pairs):
@@ -76,27 +74,40 @@ def _dtype(student: Path) -> str:
     return json.loads((student / SETTINGS).read_text("utf-8")).get("dtype", "auto")
 
 
-def _ask(student: Path, pairs: Sequence[tuple[str, str]], scratch: Path | None) -> dict[str, list[float]]:
-    with tempfile.TemporaryDirectory(prefix="flipkd-verify-", dir=scratch and scratch.resolve()) as folder:
-        request, answer = Path(folder, "request.json"), Path(folder, "answer.json")
+def ask(
+    script: Path, what: str, folder: Path, pairs: Sequence[tuple[str, str]], scratch: Path | None = None
+) -> dict[str, list[float]]:
+    """What a model's folder answers in a clean process.
+
+    Args:
+        script: is called with `folder`, a request and where the answer goes, as JSON files.
+        what: the folder holds, for messages.
+        scratch: where temporary files go.
+
+    Raises:
+        FlipkdError: it does not load or answer, or takes flipkd's own packages.
+    """
+    with tempfile.TemporaryDirectory(prefix="flipkd-verify-", dir=scratch and scratch.resolve()) as own:
+        request, answer = Path(own, "request.json"), Path(own, "answer.json")
         request.write_text(json.dumps({"pairs": list(pairs)}), encoding="utf-8")
         # The student's code is copied to the modules' cache: one of its own, so that no older copy answers.
         environment = os.environ | {
             "HF_HUB_OFFLINE": "1",
-            "HF_MODULES_CACHE": str(Path(folder, "modules")),
+            "HF_MODULES_CACHE": str(Path(own, "modules")),
             "TRANSFORMERS_VERBOSITY": "error",
-            "TMPDIR": folder,
+            "TMPDIR": own,
         }
-        command = [sys.executable, "-I", str(SCRIPT), str(student), str(request), str(answer)]
-        code, said = _run(command, folder, environment)
+        command = [sys.executable, "-I", str(script), str(folder.resolve()), str(request), str(answer)]
+        code, said = _run(command, own, environment)
         if code is None:
-            raise FlipkdError(
-                f"the exported student gives no answer in a clean process after {TIMEOUT_MINUTES} minutes"
-            )
+            raise FlipkdError(f"{what} gives no answer in a clean process after {TIMEOUT_MINUTES} minutes")
         if code:
             reason = "\n".join(said.strip().splitlines()[-8:])
-            raise FlipkdError(f"the exported student does not load in a clean process:\n{reason}")
-        return json.loads(answer.read_text(encoding="utf-8"))
+            raise FlipkdError(f"{what} does not load in a clean process:\n{reason}")
+        answers = json.loads(answer.read_text(encoding="utf-8"))
+    if answers.pop("imported"):
+        raise FlipkdError(f"{what} imports flipkd's own packages, so it would not load without them")
+    return answers
 
 
 def _run(command: list[str], folder: str, environment: dict[str, str]) -> tuple[int | None, str]:
