@@ -25,6 +25,7 @@ from pydantic import Field
 from flows.cache import ArtifactPolicy
 from flows.gates import AFTER, promotion
 from flows.gpu import gpu_slot
+from flows.naming import name_run
 from flows.publish import publish
 from flows.summary import HOOKS, note
 from pipeline.config.config import Config
@@ -105,6 +106,7 @@ def run_steps(config: Config, steps: Sequence[Step], refresh: Sequence[str]) -> 
     """
     store = store_of(config)
     artifacts: dict[str, Reference] = {}
+    name_run(config, store)
     with recording(config, store, steps):
         for step in steps:
             artifacts[step.stage] = make(step, config, store, step.stage in refresh)

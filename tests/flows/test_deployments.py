@@ -253,8 +253,8 @@ def test_one_stage_with_another_bound(server: Served) -> None:
     run = server.run("filter", changes={"tau_pos": 0.4})
     assert server.finished(run) == "Completed"
     assert server.stages(run) == {"prepare": "Cached", "teach": "Cached", "score": "Cached", "filter": "Completed"}
-    rows = json.loads(server.artifacts(run)["flipkd-stages"])
-    artifact = Path(next(row["folder"] for row in rows if row["stage"] == "filter"))
+    lines = str(server.artifacts(run)["flipkd-result"]).splitlines()
+    artifact = Path(next(line.split()[1] for line in lines if line.startswith("    filter ")))
     manifest = Manifest.model_validate_json((artifact / "manifest.json").read_bytes())
     assert manifest.config["tau_pos"] == {"value": 0.4, "quantile": None, "precision": None}
     pairs = pl.read_parquet(artifact / "filtered.parquet").filter(pl.col("label") == 1)

@@ -2,47 +2,64 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
-from flows.publish import filter_markdown, publish, stage_row
+from flows.publish import KEY, publish, result_markdown
 from pipeline.config.location import store_of
+from pipeline.evaluation.verdict import verdict
 from pipeline.runner.plan import plan
 from tests.tiny import tiny_config
 
 
-def _data(key: str) -> Any:
+def _told() -> str:
     from prefect.artifacts import Artifact
 
-    found: Any = Artifact.get(key=key)
-    return found.data
+    found: Any = Artifact.get(key=KEY)
+    return str(found.data)
 
 
-def test_the_page_has_the_stages_the_filter_the_metrics_and_the_report(tiny_run: Path) -> None:
+def test_one_artifact_has_the_verdict_the_metrics_the_stages_and_where_they_lie(tiny_run: Path) -> None:
     config = tiny_config(tiny_run)
     store, steps = store_of(config), plan(config)
     publish(steps, store)
-    stages = json.loads(_data("flipkd-stages"))
-    assert [row["stage"] for row in stages] == [step.stage for step in steps]
-    for row, step in zip(stages, steps, strict=True):
-        assert row["folder"] == str(store.path(step.stage, step.key))
-        assert row["found"]
-    summary = json.loads(_data("flipkd-filter").split("```json")[1].split("```")[0])
-    assert summary == store.manifest("filter", steps[3].key).summary
+    told = _told()
     export = store.path("export", steps[-1].key)
     metrics = json.loads((export / "metrics.json").read_text("utf-8"))
-    shown = {row["score"]: row for row in json.loads(_data("flipkd-metrics"))}
+    assert told.startswith(f"## {verdict(metrics, 'test')}\n")
+    assert re.findall(r"^\| (teacher|decoder|encoder|fused) \|", told, re.MULTILINE) == [
+        "teacher", "decoder", "encoder", "fused",
+    ]  # fmt: skip
     auroc = metrics["splits"]["test"]["decoder"]["auroc"]["value"]
-    assert f"{auroc:.3f}" in shown["decoder"]["AUROC"]
-    assert (export / "report.html").as_uri() in _data("flipkd-report")
+    assert re.search(rf"^\| decoder \|.*\| {auroc:.3f} \(", told, re.MULTILINE)
+    assert f"\n    {export / 'report.html'}\n" in told
+    assert re.findall(r"^    (\w+) +[0-9.]+ s  \S", told, re.MULTILINE) == [step.stage for step in steps]
+    for step in steps:
+        assert re.search(rf"^    {step.stage} +{re.escape(str(store.path(step.stage, step.key)))}$", told, re.M)
+    assert "file://" not in told
+
+
+def test_its_figures_are_images_in_it(tiny_run: Path) -> None:
+    config = tiny_config(tiny_run)
+    manifests = [store_of(config).manifest(step.stage, step.key) for step in plan(config)]
+    told = result_markdown(manifests, store_of(config))
+    images = re.findall(r"^!\[(\w+): scores by label\]\(data:image/svg\+xml;base64,([^)]*)\)$", told, re.MULTILINE)
+    assert [name for name, _ in images] == ["fused", "teacher"]
+    for _, data in images:
+        drawn = base64.b64decode(data)
+        assert ElementTree.fromstring(drawn).tag.endswith("svg")  # noqa: S314  our own drawing
+        assert b"currentColor" not in drawn
 
 
 def test_a_run_that_ends_before_the_filter_shows_its_stages_alone(tiny_run: Path) -> None:
     config = tiny_config(tiny_run)
     store, steps = store_of(config), plan(config, "teach")
     publish(steps, store)
-    assert [row["stage"] for row in json.loads(_data("flipkd-stages"))] == ["prepare", "teach"]
-    manifest = store.manifest("teach", steps[1].key)
-    assert stage_row(manifest, store)["seconds"] == f"{manifest.duration_seconds:.1f}"
-    assert filter_markdown(manifest).startswith(f"## filter `{manifest.key}`")
+    told = _told()
+    assert told.startswith("### Stages\n")
+    assert re.findall(r"^    (\w+) +[0-9.]+ s  \S", told, re.MULTILINE) == ["prepare", "teach"]
+    assert "data:image" not in told

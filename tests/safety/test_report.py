@@ -13,10 +13,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from flows.publish import filter_markdown
+from flows.publish import result_markdown
 from flows.summary import summary_markdown
 from pipeline.stages.export.report import write_report
 from pipeline.store.manifest import read_manifest
+from pipeline.store.store import Store
 from tests.safety.conftest import HOSTILE, NAME, Watched
 
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
@@ -146,15 +147,14 @@ def browser_title(path: Path, html: str) -> str:
     return found.group(1)
 
 
-def test_markdown_on_prefect_s_page_stays_in_its_fence(watched: Watched) -> None:
-    """JSON keeps a line break in a text as two letters, so no line of it can end the fence."""
-    manifest = read_manifest(watched.artifact("filter"))
-    poison = manifest.model_copy(update={"summary": poisoned(manifest.summary)})
-    lines = filter_markdown(poison).splitlines()
-    fences = [number for number, line in enumerate(lines) if line.lstrip().startswith("```")]
-    assert len(fences) == 2
-    assert fences[1] == len(lines) - 1
-    assert "pwned" not in "\n".join(lines[: fences[0]])
+def test_what_stages_found_stays_code_on_prefect_s_page(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every line of it is indented, whatever a stage says of itself."""
+    manifests = [read_manifest(watched.artifact(stage)) for stage in ("prepare", "filter")]
+    monkeypatch.setattr("flows.publish.sentence", lambda _: "\n".join(HOSTILE))
+    page = result_markdown(manifests, Store(watched.folder / "store"))
+    told = [line for line in page.splitlines() if "pwned" in line or "javascript" in line]
+    assert len(told) >= 2 * len(HOSTILE)
+    assert all(line.startswith("    ") for line in told)
 
 
 def test_an_error_s_text_on_prefect_s_page_stays_code() -> None:
