@@ -116,7 +116,7 @@ def with_units(prepared: Path) -> tuple[pl.DataFrame, dict[str, str]]:
         .collect()
     )
     ids = ids_of_texts(prepared)
-    of_texts = {text: f"id {id}" for text, id in ids.items()}
+    of_texts = {text: f"group {id}" for text, id in ids.items()}  # built pairs are grouped by them
     unit = pl.coalesce(
         pl.format("group {}", "group"),
         pl.col("query").replace_strict(of_texts, default=None, return_dtype=pl.String),

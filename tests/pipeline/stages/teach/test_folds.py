@@ -186,18 +186,13 @@ def test_utterances_of_a_fold_are_not_learnt_from(
     """Where ids are split, a fold holds whole ids; where texts are, it holds texts."""
     ids = WORDS.split()[:8]
     rest = [row["text_a"] for row in word_pairs(160, 3)]
-    for name, shared in (("by_id", False), ("by_text", True)):
+    for name, shared in (("by_id", False), ("by_group", False), ("by_text", True)):
         rows = [
             {"text": f"{ids[n % 8]} {ids[n % 8]} {text}", "id": ids[n % 8], "split": "train"}
             for n, text in enumerate(rest)
         ]
         other = [
-            {
-                **row,
-                "text": f"{row['text']} too",
-                "id": row["id"] if shared else f"{row['id']} new",
-                "split": "dev",
-            }
+            {"text": f"{row['text']} too", "id": row["id"] if shared else f"{row['id']} new", "split": "dev"}
             for row in rows[:40]
         ]
         pairs = [
@@ -206,6 +201,7 @@ def test_utterances_of_a_fold_are_not_learnt_from(
                 "text_b": own[(n + step) % 40]["text"],
                 "label": int(step == 8),
                 "split": split,
+                "group": own[n]["id"] if name == "by_group" else None,
             }
             for own, split in ((rows, "train"), (other, "dev"))
             for n in range(40)
