@@ -14,11 +14,11 @@ from pydantic import BaseModel
 from pipeline.config.config import Config
 from pipeline.config.schema_words import config_schema, describe
 from pipeline.contract.section import Section
-from pipeline.stages.prepare.config import (
+from pipeline.stages.prepare.config import PrepareConfig
+from pipeline.stages.prepare.input_kinds import (
     CatalogueFile,
     InputEntry,
     InputFile,
-    PrepareConfig,
     RawTextsFile,
     RetrievalFolder,
     UtterancesFile,

@@ -21,8 +21,8 @@ from pipeline.config.load import load_config
 from pipeline.runner.check import checked_plan
 from pipeline.runner.execute import execute
 from pipeline.runner.plan import plan
-from pipeline.stages.prepare.config import PairsFile
 from pipeline.stages.prepare.expand import files_of
+from pipeline.stages.prepare.input_kinds import PairsFile
 from pipeline.stages.prepare.inputs import source_name
 from pipeline.store.manifest import Manifest
 from pipeline.store.store import Store

@@ -17,7 +17,7 @@ from pipeline.runner.check import checked_plan
 from pipeline.runner.execute import execute
 from pipeline.runner.plan import plan
 from pipeline.stages.export.predict import predict
-from pipeline.stages.prepare.run import encode
+from pipeline.stages.prepare.built_pairs import encode
 from tests.safety.conftest import Watched
 from tests.tiny import tiny_config
 

@@ -15,8 +15,9 @@ import polars as pl
 from data.collect import SPLITS
 from data.splits import SPLIT, linked
 from data.texts import stable_number
-from pipeline.stages.prepare.config import PairsFile, PrepareConfig
+from pipeline.stages.prepare.config import PrepareConfig
 from pipeline.stages.prepare.expand import files_of, key_of
+from pipeline.stages.prepare.input_kinds import PairsFile
 from pipeline.stages.prepare.input_rows import InputRows, JudgementsFile, PointersFile
 from pipeline.stages.prepare.inputs import columns_of, source_name
 

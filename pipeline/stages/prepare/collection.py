@@ -11,7 +11,7 @@ from data.collect import Unusable, checked_text, grade_of, name_of
 from data.readers import read_rows
 from data.records import Reject, Row, raw_json
 from data.texts import clean, text_key
-from pipeline.stages.prepare.config import HardNegatives
+from pipeline.stages.prepare.input_kinds import HardNegatives
 from pipeline.stages.prepare.input_rows import InputRows, JudgementsFile, PointersFile
 from pipeline.stages.prepare.inputs import columns_of, input_path
 

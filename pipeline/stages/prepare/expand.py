@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from pipeline.stages.prepare.config import (
+from pipeline.stages.prepare.config import PrepareConfig
+from pipeline.stages.prepare.input_kinds import (
     CatalogueFile,
     HardNegatives,
     InputEntry,
     InputFile,
     PairsFile,
-    PrepareConfig,
     RawTextsFile,
     RetrievalFolder,
     RowsOfUsers,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from data.readers import LINE
-from pipeline.stages.prepare.config import (
+from pipeline.stages.prepare.input_kinds import (
     FileFormat,
     HardNegatives,
     InputFile,

@@ -7,8 +7,9 @@ from pathlib import Path
 from data.errors import FlipkdError
 from data.locate import named_path
 from data.readers import check_columns
-from pipeline.stages.prepare.config import PairsFile, PrepareConfig
+from pipeline.stages.prepare.config import PrepareConfig
 from pipeline.stages.prepare.expand import files_of, key_of
+from pipeline.stages.prepare.input_kinds import PairsFile
 from pipeline.stages.prepare.input_rows import InputRows, JudgementsFile
 
 

@@ -18,8 +18,9 @@ from data.errors import FlipkdError
 from data.readers import header, read_rows
 from data.records import Reject, raw_json
 from data.schema import OWN_COLUMNS, ROW_GROUP_ROWS, write_tables
-from pipeline.stages.prepare.config import PairsFile, PrepareConfig, UtterancesFile
+from pipeline.stages.prepare.config import PrepareConfig
 from pipeline.stages.prepare.expand import files_of, key_of
+from pipeline.stages.prepare.input_kinds import PairsFile, UtterancesFile
 from pipeline.stages.prepare.inputs import columns_of, input_path, source_name
 
 

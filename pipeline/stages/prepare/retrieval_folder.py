@@ -16,7 +16,7 @@ from data.errors import FlipkdError
 from data.locate import named_path
 from data.readers import ENDINGS, header, listed
 from data.trec import is_trec
-from pipeline.stages.prepare.config import HardNegatives, RetrievalFolder
+from pipeline.stages.prepare.input_kinds import HardNegatives, RetrievalFolder
 from pipeline.stages.prepare.input_rows import InputRows, JudgementsFile, SetTextsFile
 
 _FIELDS = ("query-id", "corpus-id", "score")

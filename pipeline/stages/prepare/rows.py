@@ -37,15 +37,9 @@ from pipeline.stages.prepare.collection import (
     judged_pairs,
     judged_queries,
 )
-from pipeline.stages.prepare.config import (
-    CONFUSED,
-    HardNegatives,
-    PairsFile,
-    PrepareConfig,
-    RawTextsFile,
-    UtterancesFile,
-)
+from pipeline.stages.prepare.config import PrepareConfig
 from pipeline.stages.prepare.expand import files_of, key_of
+from pipeline.stages.prepare.input_kinds import CONFUSED, HardNegatives, PairsFile, RawTextsFile, UtterancesFile
 from pipeline.stages.prepare.input_rows import InputRows, JudgementsFile, PointersFile, SetTextsFile
 from pipeline.stages.prepare.inputs import columns_of, input_path, source_name
 

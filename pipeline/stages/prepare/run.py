@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,10 @@ import polars as pl
 
 from data.duplicates import contradictions, resolve
 from data.errors import FlipkdError
-from data.pairs import build_pairs
 from data.schema import UTTERANCES, write_table
 from data.splits import LINKS, SPLIT, assign_splits, leaking_rows, linked
-from data.texts import pair_id_of_keys
-from models.loading.names import find_model
 from pipeline.contract.stage import Context
+from pipeline.stages.prepare.built_pairs import built_pairs, encode
 from pipeline.stages.prepare.catalogue import (
     catalogue_advice,
     catalogue_sides,
@@ -49,7 +47,6 @@ from pipeline.stages.prepare.checks import (
     warn_of_ids,
 )
 from pipeline.stages.prepare.config import (
-    PairBuilding,
     PrepareConfig,
     changes_labels,
     has_raw_texts,
@@ -59,7 +56,7 @@ from pipeline.stages.prepare.expand import expanded
 from pipeline.stages.prepare.inputs import check_inputs, file_stamps
 from pipeline.stages.prepare.keep import add_kept
 from pipeline.stages.prepare.label_changes import Changes, change_labels, count_changes
-from pipeline.stages.prepare.near_entries import Encoder, near_negatives
+from pipeline.stages.prepare.near_entries import Encoder
 from pipeline.stages.prepare.overrides import (
     DROPPED,
     Verdicts,
@@ -77,7 +74,6 @@ from pipeline.stages.prepare.written import (
     write_raw_texts,
     write_rejects,
 )
-from pipeline.terminal.progress import progress
 
 log = logging.getLogger("flipkd.prepare")
 
@@ -140,7 +136,7 @@ def _prepare(config: PrepareConfig, out: Path, seed: int, encoder: Encoder, fold
     pairs, utterances, unseen = _split(gathered, pairs, utterances, held_out, seed)
     raw, known = choose_raw_texts(gathered, pairs, utterances)
     refused, rejects = (pl.concat([part, unseen, known]) for part in (refused, rejects))
-    made = _built(gathered, pairs, utterances, unseen_by_train, encoder, seed)
+    made = built_pairs(gathered, pairs, utterances, unseen_by_train, encoder, seed)
     built = on_built(made, verdicts) if len(verdicts) else made
     utterances = utterances.sort(pl.col("split").cast(SPLIT), "file", "source_row")
     counted = built.with_columns(pl.col("split").cast(SPLIT), pl.col("group_code").alias("group"))
@@ -297,79 +293,3 @@ def _split(
         utterances.with_columns(splits.tail(utterances.height).cast(pl.String).alias("split")),
         split_pairs.filter(unseen).with_columns(reason=pl.lit(HELD_OUT)).select(*REFUSED),
     )
-
-
-def _built(
-    gathered: Gathered,
-    pairs: pl.DataFrame,
-    utterances: pl.DataFrame,
-    unseen: pl.DataFrame,
-    encoder: Encoder,
-    seed: int,
-) -> pl.DataFrame:
-    """All pairs that no file gives, in order: those of utterances, and near entries of retrieval sets.
-
-    Args:
-        unseen: pairs whose entries train must not see.
-    """
-    config = gathered.config
-    built = _build(config.pairs, utterances, encoder, seed, config.splitting.by == "group")
-    if gathered.collections:
-        built = pl.concat([built, near_negatives(gathered, pairs, encoder, unseen, seed)])
-    # A given pair says more than one that follows from ids.
-    own = pairs.select(pl.col("pair_id").bin.encode("hex"))
-    built = built.join(own, on="pair_id", how="anti", maintain_order="left")
-    return built.sort("source_row", "pair_id", "label")
-
-
-def _build(
-    settings: PairBuilding, utterances: pl.DataFrame, encoder: Encoder, seed: int, by_id: bool
-) -> pl.DataFrame:
-    """The pairs of all utterances, with the columns of `pairs.parquet`, and those that are counted."""
-    wants_hard = utterances.height and settings.negatives_per_positive > 0 and settings.random_share < 1
-    vectors = None
-    if wants_hard:
-        vectors = encoder(utterances["text"].to_list())
-        if len(vectors) != utterances.height or not np.isfinite(vectors).all():
-            raise FlipkdError(
-                f"prepare.pairs.encoder: {settings.encoder} gave vectors that are not finite numbers"
-            )
-    chosen = build_pairs(
-        utterances,
-        vectors,
-        positives_per_id=settings.positives_per_id,
-        negatives_per_positive=settings.negatives_per_positive,
-        random_share=settings.random_share,
-        confusable_ids=settings.confusable_ids,
-        seed=seed,
-        measured_per_id=settings.measured_per_id,
-    )
-    first, second = utterances[chosen["a"]], utterances[chosen["b"]]
-    ids = [pair_id_of_keys(a, b) for a, b in zip(first["key"], second["key"], strict=True)]
-    return first.select(
-        pl.Series("pair_id", ids, pl.String),
-        pl.col("text").alias("text_a"),
-        second["text"].alias("text_b"),
-        chosen["label"],
-        "split",
-        (pl.col("id") if by_id else pl.lit(None, pl.String)).alias("group"),
-        "source",
-        "source_row",
-        "file",
-        "key_a",
-        second["key_a"].alias("key_b"),
-        pl.col("group").alias("group_code"),
-    )
-
-
-def encode(settings: PairBuilding, texts: Sequence[str]) -> np.ndarray:
-    """Unit vectors of the configured encoder, shape (texts, d), float32."""
-    from models.teacher.bi_encoder import embed, load_teacher
-
-    model = load_teacher(
-        find_model(settings.encoder).path,
-        trust_remote_code=settings.trust_remote_code,
-        trust_key="prepare.pairs.trust_remote_code",
-    )
-    with progress("embedding for hard negatives", total=len(texts), unit="texts") as advance:
-        return embed(model, texts, advance=advance)

@@ -7,8 +7,9 @@ from typing import Any
 from pipeline.contract.identity import file_identity, model_identity
 from pipeline.contract.keys import key_config
 from pipeline.contract.stage import Stage, Summary
-from pipeline.stages.prepare.config import PairsFile, PrepareConfig, UtterancesFile, builds_pairs
+from pipeline.stages.prepare.config import PrepareConfig, builds_pairs
 from pipeline.stages.prepare.expand import files_of, key_of
+from pipeline.stages.prepare.input_kinds import PairsFile, UtterancesFile
 from pipeline.stages.prepare.inputs import check_inputs, input_path
 from pipeline.stages.prepare.keep import kept_columns
 from pipeline.stages.prepare.overrides import read_verdicts

@@ -17,8 +17,8 @@ from data.errors import FlipkdError
 from data.readers import BINARY, file_format, read_rows
 from data.records import Reject, raw_json
 from data.schema import CATALOGUE, GRADE, PAIRS, RAW_TEXTS, REJECTS, write_table, write_tables
-from pipeline.stages.prepare.config import PairsFile
 from pipeline.stages.prepare.expand import files_of
+from pipeline.stages.prepare.input_kinds import PairsFile
 from pipeline.stages.prepare.input_rows import InputRows, JudgementsFile
 from pipeline.stages.prepare.inputs import input_path, source_name
 from pipeline.stages.prepare.rows import Gathered, rejects_table

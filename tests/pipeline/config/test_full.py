@@ -10,7 +10,8 @@ import yaml
 from pipeline.config.config import Config
 from pipeline.config.full import full_config
 from pipeline.config.load import load_config
-from pipeline.stages.prepare.config import PairsFile, PrepareConfig
+from pipeline.stages.prepare.config import PrepareConfig
+from pipeline.stages.prepare.input_kinds import PairsFile
 
 PRESET = "small_student"
 

@@ -10,7 +10,7 @@ import pytest
 from data.errors import FlipkdError
 from pipeline.config.load import load_config
 from pipeline.config.overrides import parse_overrides, put
-from pipeline.stages.prepare.config import PairsFile
+from pipeline.stages.prepare.input_kinds import PairsFile
 
 
 def changed(raw: dict[str, Any], *overrides: str) -> dict[str, Any]:

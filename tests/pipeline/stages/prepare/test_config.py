@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.contract.keys import key_config
-from pipeline.stages.prepare.config import PairsFile, PrepareConfig, UtterancesFile
+from pipeline.stages.prepare.config import PrepareConfig
+from pipeline.stages.prepare.input_kinds import PairsFile, UtterancesFile
 from tests.pipeline.stages.prepare.test_run import config_of
 
 
