@@ -152,8 +152,8 @@ def gc(
     from pipeline.housekeeping.garbage_removal import remove_garbage
 
     limit = None if max_size is None else parse_size(max_size)
-    place, steps = _plans(configs or [], store)
-    garbage = find_garbage(place, steps, keep_days=keep_days, max_bytes=limit)
+    place, steps, baselines = _plans(configs or [], store)
+    garbage = find_garbage(place, steps, keep_days=keep_days, max_bytes=limit, baselines=baselines)
     if garbage.items:
         console().print(garbage_table(garbage))
     freed, total = decimal(garbage.bytes), decimal(garbage.store_bytes)
@@ -192,7 +192,7 @@ def _store(config: str | None, folder: Path | None) -> Store:
     return store
 
 
-def _plans(configs: list[str], folder: Path | None) -> tuple[Store, list]:
+def _plans(configs: list[str], folder: Path | None) -> tuple[Store, list, list[str]]:
     """The store of the configs, and what they need.
 
     Raises:
@@ -202,7 +202,7 @@ def _plans(configs: list[str], folder: Path | None) -> tuple[Store, list]:
     from pipeline.runner.plan import plan
 
     if not configs:
-        return _store(None, folder), []
+        return _store(None, folder), [], []
     store = _store(configs[0], folder)
     loaded = {path: load(path, []) for path in configs}
     for path, config in loaded.items():
@@ -216,4 +216,5 @@ def _plans(configs: list[str], folder: Path | None) -> tuple[Store, list]:
             steps += plan(config, download=False)
         except FlipkdError as error:
             raise FlipkdError(f"{path}: {error}. What it needs must be known before anything is removed") from None
-    return store, steps
+    baselines = {config.drift.baseline for config in loaded.values()} - {"in_use"}
+    return store, steps, sorted(baselines)

@@ -34,6 +34,11 @@ class DriftConfig(Section):
     """Tonight's data against those behind the student in use."""
 
     enabled: bool = Field(default=True, description="False compares nothing.")
+    baseline: Annotated[str, Field(pattern=r"^(in_use|[0-9a-f]{20})$")] = Field(
+        default="in_use",
+        description="`in_use`: the data behind the student in use, which a promotion moves on. The key of an "
+        "export, as `flipkd promoted` has it: the data behind that one, so that a slow drift adds up.",
+    )
     teacher_scores: Limit = Field(
         default=Limit(warn=0.1, stop=0.4),
         description="Kolmogorov-Smirnov distance of the teacher scores' distributions, 0 to 1.",

@@ -1,6 +1,7 @@
 """How far tonight's data lie from those behind the student in use: four measures, each with a limit.
 
-Compared are the artifacts of `prepare` and `score` of a run with those that the promoted export was made from:
+Compared are the artifacts of `prepare` and `score` of a run with those that the promoted export was made from, or
+the one that `drift.baseline` names:
 
     teacher_scores   Kolmogorov-Smirnov distance of the pairs' teacher scores
     text_lengths     the same of the lengths in characters of both texts of each pair
@@ -38,9 +39,10 @@ class DriftReport:
     """Two runs compared.
 
     Attributes:
-        in_use: the key of the promoted export.
+        in_use: the key of the promoted export, or of the one that `drift.baseline` names.
         tonight, before: the keys of prepare, teach and score, by stage.
         teachers_differ: then scores may have moved without the data.
+        fixed: the config names the export.
     """
 
     in_use: str
@@ -48,6 +50,12 @@ class DriftReport:
     before: dict[str, str]
     teachers_differ: bool
     measures: tuple[Measure, ...]
+    fixed: bool = False
+
+    @property
+    def compared(self) -> str:
+        """What tonight is compared with."""
+        return "the baseline" if self.fixed else "the student in use"
 
     def passed(self, verdict: Verdict) -> list[Measure]:
         """The measures with a verdict."""
@@ -82,7 +90,8 @@ def check_drift(config: Config, store: Store, steps: Sequence[Step]) -> DriftRep
         log.warning("drift: %s; the warning limit is %s", in_words(measure, report), measure.warn)
     if report.teachers_differ:
         log.info(
-            "drift: tonight's teacher is another one than that of the run in use: its scores may differ by that"
+            "drift: tonight's teacher is another one than that of %s: its scores may differ by that",
+            report.compared,
         )
     stopped = report.passed("stop")
     if stopped:
@@ -90,8 +99,8 @@ def check_drift(config: Config, store: Store, steps: Sequence[Step]) -> DriftRep
         if any(step.stage == "distill" for step in steps):
             raise FlipkdError(message)
         log.warning("%s", message)
-    if not report.passed("warn"):
-        log.info("drift: within the limits against the run in use (%s)", report.in_use)
+    elif not report.passed("warn"):
+        log.info("drift: within the limits against %s (%s)", report.compared, report.in_use)
     return report
 
 
@@ -110,8 +119,9 @@ def measure_drift(config: Config, store: Store, steps: Sequence[Step]) -> DriftR
     keys = {step.stage: step.key for step in steps}
     if not config.drift.enabled or "score" not in keys:
         return None
+    fixed = config.drift.baseline
     try:
-        export = in_use(store, config.promote.called)
+        export = in_use(store, config.promote.called) if fixed == "in_use" else fixed
         if export is None:
             return None
         before = store.manifest("export", export).inputs
@@ -120,6 +130,9 @@ def measure_drift(config: Config, store: Store, steps: Sequence[Step]) -> DriftR
         raise CannotMeasure(
             f"drift cannot be measured against the run in use: {error}. Promote a student whose artifacts are all "
             "in the store, or set drift.enabled to false"
+            if fixed == "in_use"
+            else f"drift cannot be measured against drift.baseline: {error}. Give the key of an export whose "
+            "artifacts are all in the store (`flipkd promoted` names those that were in use)"
         ) from None
     new = {stage: _checked(store, stage, keys[stage]) for stage in FILES}
     measures = _measures(config, store, new, old)
@@ -130,14 +143,16 @@ def measure_drift(config: Config, store: Store, steps: Sequence[Step]) -> DriftR
         before={name: before.get(name, "") for name in names},
         teachers_differ=_teacher(store, new["score"]) != _teacher(store, old["score"]),
         measures=tuple(measures),
+        fixed=fixed != "in_use",
     )
 
 
 def in_words(measure: Measure, report: DriftReport) -> str:
     """A measure in words: both values, the distance, the run in use."""
     distance = "not measured" if measure.distance is None else f"{measure.distance:.3f}"
+    before = "baseline" if report.fixed else "run in use"
     return (
-        f"{measure.what}: {_number(measure.tonight)} tonight, {_number(measure.in_use)} in the run in use "
+        f"{measure.what}: {_number(measure.tonight)} tonight, {_number(measure.in_use)} in the {before} "
         f"({report.in_use}), distance {distance}"
     )
 
@@ -153,7 +168,7 @@ def stop_message(report: DriftReport, stopped: Sequence[Measure], name: str) -> 
     )
     return "\n".join(
         [
-            "drift: tonight's data lie too far from those behind the student in use",
+            f"drift: tonight's data lie too far from those behind {report.compared}",
             *lines,
             "Look at the rows (`flipkd scores show CONFIG`; rejects.parquet of "
             f"prepare/{report.tonight['prepare']}).{teacher} If they are right, raise {limits}, or give "

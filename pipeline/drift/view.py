@@ -26,7 +26,7 @@ def heading(report: DriftReport) -> str:
     """Which runs are compared, and whether their teachers differ."""
     teachers = "; the teachers differ, so scores may differ by that alone" if report.teachers_differ else ""
     return (
-        f"score {report.tonight['score']} against score {report.before.get('score')}, behind the student in use "
+        f"score {report.tonight['score']} against score {report.before.get('score')}, behind {report.compared} "
         f"(export {report.in_use}){teachers}"
     )
 

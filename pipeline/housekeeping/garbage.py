@@ -79,6 +79,7 @@ def find_garbage(
     keep_days: float,
     max_bytes: int | None = None,
     now: float | None = None,
+    baselines: Sequence[str] = (),
 ) -> Garbage:
     """What of a store nobody needs.
 
@@ -87,13 +88,14 @@ def find_garbage(
         keep_days: runs so young keep what they need; artifacts so young stay too.
         max_bytes: above it, what only recent runs need goes too, the longest unused first.
         now: seconds since 1970.
+        baselines: keys of exports that these configs measure drift against.
 
     Raises:
         FlipkdError: it cannot be known what is needed.
     """
     now = time.time() if now is None else now
     known, found = runs(store), scan(store)
-    needs = _needs(store, steps, known, found, now - keep_days * DAY, now)
+    needs = _needs(store, steps, baselines, known, found, now - keep_days * DAY, now)
     used = _last_uses(store, known, found, now)
     sizes = {artifact: size_of(store.path(*artifact)) for artifact in found.artifacts}
     gone = {artifact: "" for artifact in found.artifacts if artifact not in needs.artifacts}
@@ -131,9 +133,15 @@ def find_garbage(
 
 
 def _needs(
-    store: Store, steps: Sequence[Step], known: Sequence[Run], found: Scan, since: float, now: float
+    store: Store,
+    steps: Sequence[Step],
+    baselines: Sequence[str],
+    known: Sequence[Run],
+    found: Scan,
+    since: float,
+    now: float,
 ) -> Needs:
-    needs = Needs()
+    needs = Needs({("export", key): "config" for key in baselines})
     need_steps(needs, steps)
     close(needs, found)
     need_promoted(needs, store, found)

@@ -171,6 +171,30 @@ def test_above_a_limit_it_warns_or_stops(folder: Path, flipkd_log: pytest.LogCap
     assert "--set drift.enabled=false" in message
 
 
+def test_a_baseline_stays_where_it_is(folder: Path, flipkd_log: pytest.LogCaptureFixture) -> None:
+    """Whatever is in use, and whether anything is."""
+    (folder / "store" / "current" / "default").unlink()
+    config, steps = _night(folder, _changed(folder), drift={"baseline": EXPORT})
+    report = check_drift(config, store_of(config), steps)
+    assert report is not None
+    assert report.in_use == EXPORT
+    assert [measure.name for measure in report.passed("stop")] == ["text_lengths", "label_rate"]
+    assert "behind the baseline" in flipkd_log.text
+    assert f"in the baseline ({EXPORT})" in flipkd_log.text
+    assert "within the limits" not in flipkd_log.text
+    other = "f" * 20
+    gone = config.model_copy(update={"drift": config.drift.model_copy(update={"baseline": other})})
+    assert check_drift(gone, store_of(config), steps) is None
+    assert "drift cannot be measured against drift.baseline" in flipkd_log.text
+    assert other in flipkd_log.text
+
+
+@pytest.mark.parametrize("baseline", ["first", "abc", "../../x", "F" * 20])
+def test_a_baseline_is_a_key(folder: Path, baseline: str) -> None:
+    with pytest.raises(ValueError, match=r"drift\.baseline"):
+        tiny_config(folder, drift={"baseline": baseline})
+
+
 def test_another_teacher_is_told_a_copy_of_the_same_is_not_another(folder: Path) -> None:
     config, steps = _night(folder)
     store = store_of(config)

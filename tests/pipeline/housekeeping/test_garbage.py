@@ -56,6 +56,13 @@ def test_a_config_keeps_what_it_needs_however_old(tmp_path: Path):
     assert kept_line(garbage) == f"{N} artifacts stay: {N} of the configs"
 
 
+def test_a_baseline_of_drift_keeps_its_lineage_however_old(tmp_path: Path):
+    store = Store(tmp_path)
+    baseline, other = put_chain(store, "a", age_days=400), put_chain(store, "b", age_days=400)
+    garbage = find_garbage(store, [], keep_days=1, now=NOW, baselines=[baseline["export"][1]])
+    assert {item.owner for item in garbage.items} == set(other.values())
+
+
 def test_a_promoted_student_keeps_its_lineage_and_nothing_else(tmp_path: Path):
     store = Store(tmp_path)
     chain = put_chain(store, "used", age_days=300)
