@@ -14,13 +14,13 @@ import torch
 from safetensors.torch import load_file
 
 from data.errors import FlipkdError
+from data.shards import read_shard
 from models.loading.names import find_model
 from models.loading.weights import PICKLES
 from models.student.student import load_base
 from models.teacher.bi_encoder import load_teacher, pair_scores
 from models.teacher.training_sets import LabelledPairs, training_sets
 from models.teacher.tuning import last_checkpoint, tune
-from pipeline.stages.score.shards import read_shard
 from tests.safety import audit
 from tests.safety.conftest import Watched
 from tests.teacher_half import word_pairs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,13 @@ import pyarrow as pa
 from data.errors import FlipkdError
 from data.schema import with_metadata
 from models.student.flipkd_student import DECISION
-from models.student.load import load_student, score_pairs
+from models.student.load import load_student
+from pipeline.stages.export.scored_parts import SCORES, ScoredParts, student_digest
 from pipeline.stages.export.text_file import PROBLEM, check_place, chunks, inspect, written
 from pipeline.terminal.progress import progress
 
 CHUNK_ROWS = 2048
-CHUNK_CHARACTERS = 2**22
 ADDED = {"decoder": pa.float32(), "encoder": pa.float32(), "fused": pa.float32(), "match": pa.bool_()}
-SCORED = ("decoder", "encoder", "fused", "matches")  # what the student calls them
 
 
 def predict(
@@ -37,7 +35,8 @@ def predict(
     The columns `decoder` and `fused` (probabilities), `encoder` (cosine), and `match` (`fused` at or above its
     threshold) are added at the end. A row that cannot be used stays, without scores, and a last column `problem`
     says why. Columns of CSV and TSV stay text; of JSONL, what JSON knows. The output
-    is CSV or JSONL by its ending, else Parquet, and appears under its name only when it is complete.
+    is CSV or JSONL by its ending, else Parquet, and appears under its name only when it is complete. Cut off, the
+    same call goes on from the last chunk: what was scored lies beside the output, in `.OUT.parts`, until then.
 
     Args:
         student: the folder `student/` of an export, or the export itself.
@@ -65,38 +64,21 @@ def predict(
     own = [field for field in columns if field.name not in told]
     schema = with_metadata(pa.schema([*own, *ADDED.items(), *((name, pa.string()) for name in told)]), metadata)
     counts = {"pairs": count, "matches": 0}
+    done = out.with_name(f".{out.name}.parts")
+    scored = ScoredParts(model, done, student_digest(model.folder or student), batch_pairs)
     with progress("scoring pairs", count, "pairs") as advance, written(out, schema) as file:
         for table, rows in chunks(pairs, columns, CHUNK_ROWS, [text_a, text_b]):
             texts = [(row[0], row[1]) for row in rows if row is not None]
-            scores = [score_pairs(model, part, batch_pairs, advance) for part in _parts(texts)]
-            # Without a usable row there is no part, and the columns are null all the same.
-            found = {
-                name: np.concatenate([np.empty(0, kind.to_pandas_dtype()), *(part[scored] for part in scores)])
-                for (name, kind), scored in zip(ADDED.items(), SCORED, strict=True)
-            }
-            counts["matches"] += int(found["match"].sum())
+            found = scored.chunk(texts, advance)
+            counts["matches"] += int(found["matches"].sum())
             usable = np.array([row is not None for row in rows])
-            added = [_placed(values, usable) for values in found.values()]
+            added = [_placed(found[name], usable) for name in SCORES]
             columns_of = [table[field.name] for field in own]
             file.write_table(pa.table([*columns_of, *added, *(table[name] for name in told)], schema=schema))
             if told:
                 counts["unusable"] = counts.get("unusable", 0) + len(table) - len(texts)
+    scored.finish()
     return counts
-
-
-def _parts(texts: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-    """The pairs in parts of `CHUNK_CHARACTERS` or one pair: a tokenizer takes a hundred bytes a character."""
-    part: list[tuple[str, str]] = []
-    characters = 0
-    for pair in texts:
-        own = len(pair[0]) + len(pair[1])
-        if part and characters + own > CHUNK_CHARACTERS:
-            yield part
-            part, characters = [], 0
-        part.append(pair)
-        characters += own
-    if part:
-        yield part
 
 
 def _placed(values: np.ndarray, usable: np.ndarray) -> pa.Array:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from data.shards import read_shard, texts_digest, write_shard
 from models.loading.names import find_model
 from models.teacher.cross_encoder import cross_encoder_scores, load_cross_encoder
 from pipeline.stages.score.config import CrossEncoderSettings
-from pipeline.stages.score.shards import read_shard, texts_digest, write_shard
 from pipeline.store.store import make_folder
 from pipeline.terminal.progress import progress
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import numpy as np
 from sentence_transformers import SentenceTransformer
 
 from data.arrays import create_array
+from data.shards import read_shard, texts_digest, write_shard
 from models.teacher.bi_encoder import dimension, several_gpus
 from models.teacher.fixed_shapes import embed_fixed
 from pipeline.stages.score.embedding_cache import EmbeddingCache, fill
@@ -76,34 +75,6 @@ def _embed_shards(
             matrix[rows] = vectors
     if reused:
         log.info("score: %d of %d shards were there from a run that was cut off", reused, len(shards))
-
-
-def texts_digest(texts: Sequence[str]) -> str:
-    """Which texts, in which order: 16 hexadecimal digits."""
-    total = hashlib.sha256()
-    for text in texts:
-        raw = text.encode("utf-8", "surrogatepass")
-        total.update(len(raw).to_bytes(8, "big") + raw)
-    return total.hexdigest()[:16]
-
-
-def write_shard(path: Path, vectors: np.ndarray) -> None:
-    """Write under another name, flush, rename: a shard is complete or absent."""
-    temporary = path.with_suffix(".writing")
-    with temporary.open("wb") as file:
-        np.save(file, vectors, allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def read_shard(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
-    """A shard of an earlier run; None if it is not there or is not whole."""
-    try:
-        vectors = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return vectors if vectors.shape == shape and vectors.dtype == np.float32 else None
 
 
 def blocks(total: int, size: int) -> Iterator[slice]:

@@ -8,7 +8,7 @@ import pytest
 
 from models.teacher.bi_encoder import embed, load_teacher
 from pipeline.stages.score import shards
-from pipeline.stages.score.shards import embed_in_shards, texts_digest
+from pipeline.stages.score.shards import embed_in_shards
 from tests.tiny import WORDS, tiny_teacher
 
 TEXTS = [" ".join(WORDS.split()[n : n + 1 + n % 5]) for n in range(30)]
@@ -60,7 +60,3 @@ def test_other_texts_damaged_shards_and_another_size_are_computed_again(folder: 
     for texts, size in ((TEXTS, 7), (changed, 7), (TEXTS, 11)):
         found, _ = embed_in_shards(teacher, texts, tmp_path, batch_size=4, shard_texts=size)
         np.testing.assert_allclose(found, embed(teacher, texts), atol=1e-5)
-
-
-def test_digest_tells_texts_and_their_borders_apart() -> None:
-    assert len({texts_digest(texts) for texts in (["ab", "c"], ["a", "bc"], ["abc"], ["c", "ab"], [])}) == 5
