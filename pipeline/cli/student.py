@@ -91,7 +91,10 @@ def export(
             "CrossEncoder, which transformers alone reads too; without any code of flipkd.",
         ),
     ] = "reranker",
-    dtype: Annotated[StoredAs, typer.Option(help="Of the weights; bf16 halves the folder.")] = "fp32",
+    dtype: Annotated[
+        StoredAs | None,
+        typer.Option(help="Of the weights, by default the student's; bf16 halves the folder."),
+    ] = None,
 ) -> None:
     """Write a student as a folder that needs no code of flipkd, and compare its scores in a clean process."""
     from pipeline.stages.export.reranker import export_reranker

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import torch
 
 from data.errors import FlipkdError
 from models.student.flipkd_student import FlipkdStudent, PairPrompt
@@ -31,12 +32,13 @@ ODD = [
 ]
 
 
-def export_reranker(student: Path, out: Path, dtype: Dtype = "fp32") -> dict[str, float]:
+def export_reranker(student: Path, out: Path, dtype: Dtype | None = None) -> dict[str, float]:
     """Write the folder, all of it or nothing.
 
     Args:
         student: the folder `student` of an export.
         out: must not be there, or be empty.
+        dtype: of its weights; None for the student's own.
 
     Returns:
         The largest difference in a clean process: of `CrossEncoder` from the student's decoder, and of
@@ -49,6 +51,8 @@ def export_reranker(student: Path, out: Path, dtype: Dtype = "fp32") -> dict[str
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise FlipkdError(f"-o {out}: is there already; name a folder that is not, or remove it")
     loaded = load_student(student)
+    own: Dtype = "bf16" if next(loaded.lm.parameters()).dtype == torch.bfloat16 else "fp32"
+    dtype = dtype or own
     pairs = checked_pairs(loaded.prompt)
     if wrong := wrongly_read(loaded.prompt, pairs):
         raise FlipkdError(
@@ -59,7 +63,7 @@ def export_reranker(student: Path, out: Path, dtype: Dtype = "fp32") -> dict[str
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
             made = Path(scratch, out.name)
             write_reranker(loaded, folder_of(student), made, dtype)
-            found = differences(loaded, made, pairs, COARSE_TOLERANCE if dtype == "bf16" else TOLERANCE)
+            found = differences(loaded, made, pairs, COARSE_TOLERANCE if "bf16" in {dtype, own} else TOLERANCE)
             with (made / "README.md").open("a", encoding="utf-8") as card:
                 card.write(
                     f"When this was written, {len(pairs)} pairs in a clean process differed from the student's "

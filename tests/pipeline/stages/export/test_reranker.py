@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -68,3 +69,14 @@ def test_sides_are_asked_in_one_order(folder: Path, tmp_path: Path) -> None:  # 
     assert "the first text is the query, the second the entry" in card
     assert "another wording for the other order, which is not here" in card
     assert "model.predict(pairs) +" not in card
+
+
+def test_a_student_in_bf16_stays_in_it_and_may_be_had_in_fp32(folder: Path, tmp_path: Path) -> None:  # noqa: F811
+    student = shutil.copytree(folder, tmp_path / "student")
+    settings = json.loads((student / "student.json").read_text())
+    (student / "student.json").write_text(json.dumps(settings | {"dtype": "bfloat16"}))
+    cases: list[tuple[reranker.Dtype | None, str]] = [(None, "bfloat16"), ("fp32", "float32")]
+    for dtype, stored in cases:
+        found = export_reranker(student, tmp_path / stored, dtype)
+        assert max(found.values()) < 0.05
+        assert json.loads((tmp_path / stored / "config.json").read_text())["dtype"] == stored
