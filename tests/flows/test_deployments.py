@@ -254,7 +254,7 @@ def test_one_stage_with_another_bound(server: Served) -> None:
     assert server.finished(run) == "Completed"
     assert server.stages(run) == {"prepare": "Cached", "teach": "Cached", "score": "Cached", "filter": "Completed"}
     lines = str(server.artifacts(run)["flipkd-result"]).splitlines()
-    artifact = Path(next(line.split()[1] for line in lines if line.startswith("    filter ")))
+    artifact = Path(next(line.split()[1] for line in lines if line.startswith("    filter ") and "/" in line))
     manifest = Manifest.model_validate_json((artifact / "manifest.json").read_bytes())
     assert manifest.config["tau_pos"] == {"value": 0.4, "quantile": None, "precision": None}
     pairs = pl.read_parquet(artifact / "filtered.parquet").filter(pl.col("label") == 1)
