@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import httpx
 from prefect.client.orchestration import get_client
@@ -11,7 +10,7 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectHTTPStatusError
 
 from pipeline.config.config import Config
-from pipeline.runner.runs import runs, without_secrets
+from pipeline.runner.runs import last_record, without_secrets
 from pipeline.runner.why import changed_settings
 from pipeline.store.store import Store
 
@@ -34,15 +33,10 @@ def name_run(config: Config, store: Store) -> None:
 def run_name(config: Config, store: Store) -> str:
     """`faq: filter.tau_pos 0.6 -> 0.7`; `faq` alone where nothing changed, or nothing was run before."""
     name = config.promote.called
-    records = (run.record for run in reversed(runs(store)))
-    before = next((record for record in records if record and _called(record.config) == config.promote.name), None)
+    before = last_record(store, config.promote.name)
     if before is None:
         return name
     now = without_secrets(config.model_dump(mode="json"))
     changes = changed_settings(before.config | {"store": now["store"]}, now)
     more = [f"{len(changes) - SHOWN} more"] if len(changes) > SHOWN else []
     return f"{name}: {', '.join([*changes[:SHOWN], *more])}" if changes else name
-
-
-def _called(config: dict[str, Any]) -> str | None:
-    return config.get("promote", {}).get("name")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prefect.artifacts import create_markdown_artifact
 
-from pipeline.evaluation.headline import metrics_table, read_metrics
+from pipeline.evaluation.headline import headline_split, metrics_table, read_metrics
 from pipeline.evaluation.verdict import verdict
 from pipeline.runner.plan import Step
 from pipeline.stages.registry import sentence
@@ -53,7 +53,7 @@ def _code(lines: Sequence[str]) -> str:
 def _student(export: Path) -> Iterator[str]:
     """The verdict, the metrics, two figures, and the report's path, since a browser follows no link to a file."""
     metrics = read_metrics(export)
-    split = "test" if metrics["counts"]["test"]["labelled"] else "dev"
+    split = headline_split(metrics)
     yield f"## {verdict(metrics, split)}"
     rows = metrics_table(metrics, split)
     yield markdown_table(list(rows[0]), [list(row.values()) for row in rows]).rstrip("\n")

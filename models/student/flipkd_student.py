@@ -303,6 +303,14 @@ def add_lora(lm: Any, weights: dict[str, Tensor], scaling: float, sites: Sequenc
     return own
 
 
+def base_of(folder: Path) -> tuple[Path | str, str | None]:
+    """Where a student's base model lies: in its folder, or on the hub, by name and commit."""
+    adapter = json.loads((folder / "adapter_config.json").read_text("utf-8"))
+    if (folder / "base").is_dir():
+        return folder / "base", None
+    return adapter["base_model_name_or_path"], adapter.get("revision")
+
+
 class Call:
     """Pickled as a call: what it gives is what is unpickled."""
 
@@ -375,12 +383,9 @@ class FlipkdStudent(InputModule):
         """
         hub = {k: kwargs[k] for k in ("token", "cache_folder", "revision", "local_files_only") if k in kwargs}
         folder = Path(cls.load_dir_path(str(model_name_or_path), subfolder=subfolder, **hub) or model_name_or_path)
-        adapter = json.loads((folder / "adapter_config.json").read_text("utf-8"))
         settings = json.loads((folder / SETTINGS).read_text("utf-8"))
         decision = folder / DECISION
-        base, revision = folder / "base", None
-        if not base.is_dir():
-            base, revision = adapter["base_model_name_or_path"], adapter.get("revision")
+        base, revision = base_of(folder)
         # What a folder says of itself is not enough: it may come from anywhere.
         trusted = bool(settings.get("trust_remote_code") and kwargs.get("trust_remote_code"))
         options = {"dtype": settings.get("dtype", "auto"), "use_safetensors": True}

@@ -28,7 +28,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from data.errors import FlipkdError
 from data.modes import obey_umask
 from models.runtime.quiet import quiet
-from models.student.flipkd_student import DECISION, FlipkdStudent, PairPrompt
+from models.student.flipkd_student import DECISION, FlipkdStudent, PairPrompt, base_of
 
 Dtype = Literal["fp32", "bf16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -91,11 +91,7 @@ def write_reranker(student: FlipkdStudent, folder: Path, out: Path, dtype: Dtype
     tokenizer = pair_tokenizer(prompt)
     if student.settings.get("trust_remote_code"):
         raise FlipkdError(f"{folder}: its base brings code of its own, which a plain folder cannot hold")
-    adapter = json.loads((folder / "adapter_config.json").read_text("utf-8"))
-    base: Path | str = folder / "base"
-    revision = None
-    if not (folder / "base").is_dir():
-        base, revision = adapter["base_model_name_or_path"], adapter.get("revision")
+    base, revision = base_of(folder)
     with quiet():
         # Merged in fp32: in bf16 the sum of the two would be rounded where the student's is not.
         lm: Any = AutoModelForCausalLM.from_pretrained(

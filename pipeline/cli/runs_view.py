@@ -37,7 +37,7 @@ def runs_table(found: Sequence[Run], count: int | None = None) -> Table:
         record = run.record
         started = record.started[:16].replace("T", " ") if record else run.id
         seconds = "" if record is None or record.seconds is None else readable_age(record.seconds)
-        name = record.config.get("promote", {}).get("name") or "" if record else ""
+        name = record.name or "" if record else ""
         told = [stages_line(run)]
         if record:
             changes = changed_settings(before[name], record.config) if name in before else []

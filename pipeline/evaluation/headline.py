@@ -16,6 +16,11 @@ def read_metrics(export: Path) -> dict[str, Any]:
     return json.loads((export / "metrics.json").read_text(encoding="utf-8"))
 
 
+def headline_split(metrics: dict[str, Any]) -> str:
+    """The split that speaks for a student: test, or dev where test has no label."""
+    return "test" if metrics["counts"]["test"]["labelled"] else "dev"
+
+
 def metrics_table(metrics: dict[str, Any], split: str = "test") -> list[dict[str, str]]:
     """A row for each score: its name, and the headline metrics with their 95 % intervals."""
     found = metrics["splits"].get(split, {})

@@ -17,8 +17,8 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Container, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -80,6 +80,11 @@ class RunRecord(BaseModel):
     seconds: float | None = None
     error: str | None = None
     stages: dict[str, StageOutcome] = {}
+
+    @property
+    def name(self) -> str | None:
+        """What its config is called in the store; None where it was not said."""
+        return self.config.get("promote", {}).get("name")
 
 
 @dataclass(frozen=True)
@@ -226,13 +231,21 @@ def runs(store: Store, without: Container[str] = ()) -> list[Run]:
     Args:
         without: ids of runs that are not read.
     """
-    found = []
-    for path in sorted(path for path in store.runs.glob("[!.]*.json") if path.stem not in without):
-        try:
-            found.append(_read(store, path))
-        except FileNotFoundError:
-            continue
-    return found
+    paths = sorted(path for path in store.runs.glob("[!.]*.json") if path.stem not in without)
+    return list(_read_all(store, paths))
+
+
+def last_record(store: Store, name: str | None) -> RunRecord | None:
+    """The record of the last run under a name; older ones are not read."""
+    newest_first = sorted(store.runs.glob("[!.]*.json"), reverse=True)
+    records = (run.record for run in _read_all(store, newest_first))
+    return next((record for record in records if record and record.name == name), None)
+
+
+def _read_all(store: Store, paths: Iterable[Path]) -> Iterator[Run]:
+    for path in paths:
+        with suppress(FileNotFoundError):  # removed meanwhile
+            yield _read(store, path)
 
 
 def _read(store: Store, path: Path) -> Run:

@@ -67,12 +67,12 @@ def create_app(student: FlipkdStudent, catalogue: Catalogue | None = None, candi
     device = ThreadPoolExecutor(1, thread_name_prefix="student")
     match = Batches(lambda pairs: _rows(student, pairs), device, BATCH)
     embed = Batches(lambda texts: _vectors(student, texts), device, BATCH)
-    search = Batches(lambda asked: _found(catalogue, asked, candidates), device, BATCH)
+    search = catalogue and Batches(lambda asked: _found(catalogue, asked, candidates), device, BATCH)
 
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.get_running_loop().run_in_executor(device, _rows, student, [("a", "b")])
-        tasks = [asyncio.create_task(queue.run()) for queue in (match, embed, search)]
+        tasks = [asyncio.create_task(queue.run()) for queue in (match, embed, search) if queue]
         yield
         for task in tasks:
             task.cancel()
@@ -110,7 +110,7 @@ def create_app(student: FlipkdStudent, catalogue: Catalogue | None = None, candi
 
     @app.post("/search")
     async def answer_queries(asked: Queries) -> dict[str, Any]:
-        if catalogue is None:
+        if search is None:
             raise HTTPException(404, "this service was started without a catalogue")
         return {"answers": await search.ask([(query, asked.k) for query in asked.queries])}
 
@@ -128,12 +128,8 @@ def _vectors(student: FlipkdStudent, texts: list[str]) -> list[list[float]]:
         return student.embed(texts, BATCH).tolist()
 
 
-def _found(
-    catalogue: Catalogue | None, asked: list[tuple[str, int]], candidates: int
-) -> list[list[dict[str, Any]]]:
+def _found(catalogue: Catalogue, asked: list[tuple[str, int]], candidates: int) -> list[list[dict[str, Any]]]:
     """The best entries of each query, with their texts; as many as each asked for."""
-    if catalogue is None:
-        return [[] for _ in asked]
     most = max(k for _, k in asked)
     found = best_entries(catalogue, [query for query, _ in asked], most, candidates)
     return [

@@ -54,7 +54,7 @@ def check_in_clean_process(
             dtype).
     """
     tolerance = TOLERANCE if _dtype(student) == "float32" else COARSE_TOLERANCE
-    answers = ask(SCRIPT, "the exported student", student, pairs, scratch)
+    answers = ask("the exported student", student, pairs, scratch)
     found = {}
     for name, (score, loader) in EQUALS.items():
         if len(answers.get(name, [])) != len(pairs):
@@ -75,12 +75,11 @@ def _dtype(student: Path) -> str:
 
 
 def ask(
-    script: Path, what: str, folder: Path, pairs: Sequence[tuple[str, str]], scratch: Path | None = None
+    what: str, folder: Path, pairs: Sequence[tuple[str, str]], scratch: Path | None = None
 ) -> dict[str, list[float]]:
     """What a model's folder answers in a clean process.
 
     Args:
-        script: is called with `folder`, a request and where the answer goes, as JSON files.
         what: the folder holds, for messages.
         scratch: where temporary files go.
 
@@ -97,7 +96,7 @@ def ask(
             "TRANSFORMERS_VERBOSITY": "error",
             "TMPDIR": own,
         }
-        command = [sys.executable, "-I", str(script), str(folder.resolve()), str(request), str(answer)]
+        command = [sys.executable, "-I", str(SCRIPT), str(folder.resolve()), str(request), str(answer)]
         code, said = _run(command, own, environment)
         if code is None:
             raise FlipkdError(f"{what} gives no answer in a clean process after {TIMEOUT_MINUTES} minutes")

@@ -19,7 +19,6 @@ from models.student.reranker import Dtype, write_reranker, wrongly_read
 from pipeline.stages.export.clean_process import COARSE_TOLERANCE, TOLERANCE, ask, spread_sample
 
 log = logging.getLogger("flipkd.export")
-SCRIPT = Path(__file__).with_name("reranker_answers.py")
 SAMPLE = "sample/faq.csv"
 CHECKED_PAIRS = 24
 # What any catalogue may hold: other scripts, spaces at the ends, lines, signs without letters.
@@ -88,7 +87,7 @@ def differences(
     Raises:
         FlipkdError: further than `tolerance`.
     """
-    answers = {name: np.array(values) for name, values in ask(SCRIPT, "the reranker", folder, pairs).items()}
+    answers = {name: np.array(values) for name, values in ask("the reranker", folder, pairs).items()}
     prompt = student.prompt
     if prompt.turned is not None:  # the folder knows one wording
         prompt.orders = "one"

@@ -22,6 +22,7 @@ from models.student.folder import assemble, set_decision
 from models.student.load import load_student, score_pairs
 from pipeline.contract.stage import Context
 from pipeline.evaluation.decision import MEASURED, SCORES, check_dev, evaluate, fit_decision, probability
+from pipeline.evaluation.headline import headline_split
 from pipeline.evaluation.metrics import spearman
 from pipeline.evaluation.search import Settings, measure_retrieval, ndcg
 from pipeline.evaluation.slices import slices
@@ -112,7 +113,7 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
     text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False)
     (out / "metrics.json").write_text(text + "\n", encoding="utf-8")
 
-    split = "test" if metrics["counts"]["test"]["labelled"] else "dev"
+    split = headline_split(metrics)
     shown = predictions.filter(split=split)
     probabilities = {name: probability(decision, name, shown[name].to_numpy()) for name in SCORES}
     bounds = bounds_in_force(manifests["filter"])

@@ -1,6 +1,6 @@
 """A program of its own: what a saved student gives in a process that knows nothing of flipkd.
 
-    python -I student_answers.py STUDENT REQUEST.json ANSWER.json
+    python -I student_answers.py FOLDER REQUEST.json ANSWER.json
 
 It ends when its standard input does, so that it does not outlive the process that asks.
 
@@ -9,6 +9,9 @@ The request holds `pairs`, a list of [text_a, text_b]. The answer holds five lis
 and `peft` (the decoder's probability from `peft.AutoPeftModelForCausalLM`, one prompt at a time, without padding
 and without flipkd's own reading of the adapter); and `imported`, the packages of flipkd that got in, hopefully
 none.
+
+Of a reranker's folder the lists are `given` and `turned`, by sentence-transformers' CrossEncoder, of the pairs as
+they are and the other way round, and `transformers`, of the pairs as they are, by transformers alone, one by one.
 """
 
 from __future__ import annotations
@@ -75,18 +78,42 @@ def named_by_local_base(student: Path, folder: Path) -> Path:
     return folder
 
 
-def main(student: str, request: str, answer: str) -> None:
-    """Answer a request."""
+def of_student(student: Path, pairs: list[tuple[str, str]]) -> dict[str, Any]:
+    """What a student's folder gives."""
     import gc
 
     import torch
 
-    pairs = [(a, b) for a, b in json.loads(Path(request).read_text("utf-8"))["pairs"]]
-    answers, prompt, device = by_sentence_transformers(Path(student), pairs)
+    answers, prompt, device = by_sentence_transformers(student, pairs)
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    answers["peft"] = by_peft(Path(student), prompt, pairs, device)
+    return answers | {"peft": by_peft(student, prompt, pairs, device)}
+
+
+def of_reranker(folder: Path, pairs: list[tuple[str, str]]) -> dict[str, Any]:
+    """What a reranker's folder gives."""
+    import torch
+    from sentence_transformers import CrossEncoder
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = CrossEncoder(str(folder), local_files_only=True)
+    orders = {"given": pairs, "turned": [(b, a) for a, b in pairs]}
+    answers = {name: model.predict(asked, show_progress_bar=False).tolist() for name, asked in orders.items()}
+    score = json.loads((folder / "1_LogitScore" / "config.json").read_text("utf-8"))
+    chosen = [score["false_token_id"], score["true_token_id"]]
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    lm = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").eval()
+    with torch.inference_mode():
+        logits = [lm(**tokenizer(a, b, return_tensors="pt")).logits[0, -1] for a, b in pairs]
+    return answers | {"transformers": [row.float()[chosen].softmax(0)[1].item() for row in logits]}
+
+
+def main(folder: str, request: str, answer: str) -> None:
+    """Answer a request."""
+    pairs = [(a, b) for a, b in json.loads(Path(request).read_text("utf-8"))["pairs"]]
+    of_folder = of_student if Path(folder, "student.json").is_file() else of_reranker
+    answers = of_folder(Path(folder), pairs)
     answers["imported"] = sorted(
         {"pipeline", "flows", "models", "data"} & {n.partition(".")[0] for n in sys.modules}
     )

@@ -152,6 +152,11 @@ def _held_out(pairs: Path, teach: Path) -> np.ndarray | None:
     return found.fill_null(float("nan")).to_numpy()
 
 
+def _judged(cosines: np.ndarray, held_out: np.ndarray | None) -> np.ndarray:
+    """The cosines of pairs, those out of fold where there are any, (n,)."""
+    return cosines if held_out is None else np.where(np.isnan(held_out), cosines, held_out)
+
+
 def _blended(
     config: ScoreConfig,
     settings: CrossEncoderSettings,
@@ -168,8 +173,7 @@ def _blended(
     """
     raw, metadata = cross_scores(settings, pairs, folder, config.shard_texts)
     cosines = np.concatenate([scores for _, scores, _ in _scored(pairs, texts, vectors)])
-    if held_out is not None:
-        cosines = np.where(np.isnan(held_out), cosines, held_out)
+    cosines = _judged(cosines, held_out)
     rows = pl.read_parquet(pairs, columns=["split", "label"])
     mapped = to_cosine_scale(raw, cosines, (rows["split"] == "train").to_numpy())
     auroc = {"cosine": auroc_by_split(rows, cosines), "cross_encoder": auroc_by_split(rows, raw)}
@@ -238,13 +242,8 @@ def write_scores(
     with writer(path, schema) as file:
         for batch, cosines, ids in _scored(pairs, texts, vectors):
             rows = slice(start, start := start + len(batch))
-            own_scores = scores = cosines
-            if held_out is not None:
-                judged = ~np.isnan(held_out[rows])
-                scores = np.where(judged, held_out[rows], cosines)
-                own_scores = pa.array(cosines, mask=~judged)
-            if blended:
-                scores = blended.scores[rows]
+            apart = None if held_out is None else held_out[rows]
+            scores = blended.scores[rows] if blended else _judged(cosines, apart)
             found.append(scores)
             own, carried = batch.columns[: len(PAIRS)], batch.columns[len(PAIRS) :]
             columns = [*own, pa.array(scores), *(pa.array(column) for column in ids)]
@@ -252,8 +251,8 @@ def write_scores(
                 columns.append(pa.array(blended.raw[rows]))
             if cut is not None:
                 columns.append(pa.array(cut[ids[0]] | cut[ids[1]]))
-            if held_out is not None:
-                columns.append(own_scores)
+            if apart is not None:
+                columns.append(pa.array(cosines, mask=np.isnan(apart)))
             file.write_batch(pa.record_batch([*columns, *carried], schema=schema))
     check_scores(np.concatenate(found))
 

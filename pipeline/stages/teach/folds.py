@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,14 +74,13 @@ def judge_out_of_fold(
     """
     rows, of_texts = with_units(prepared)
     rows = rows.with_columns(fold=pl.Series(fold_of(rows["unit"], count, context.seed), dtype=pl.Int8))
-    folds = dict(rows.select("unit", "fold").iter_rows())
     combined = read_combination(out / "teacher")
     shares = [teacher["share"] for teacher in combined["teachers"]] if combined else [1.0]
     scores = np.zeros(rows.height)
     for fold in range(count):
         here = (rows["fold"] == fold).to_numpy()
         own = rows.filter(pl.Series(here))
-        rest = without(train, own, of_texts, {unit for unit, number in folds.items() if number == fold})
+        rest = without(train, own, of_texts)
         try:
             check_classes(rest, dev, members[0].config.loss)
         except FlipkdError as error:
@@ -142,18 +141,18 @@ def fold_of(units: pl.Series, count: int, seed: int) -> np.ndarray:
     return folds
 
 
-def without(train: Labels, held: pl.DataFrame, of_texts: dict[str, str], units: Container[str]) -> Labels:
+def without(train: Labels, held: pl.DataFrame, of_texts: dict[str, str]) -> Labels:
     """What is left of train for the teacher of a fold.
 
     Args:
-        held: the fold's pairs. of_texts: from `with_units`. units: of the fold.
+        held: the fold's pairs. of_texts: from `with_units`.
     """
     pairs = set(held.select("text_a", "text_b").iter_rows())
     rows = [row for row in zip(*train.pairs, strict=True) if row[:2] not in pairs]
     left = LabelledPairs(*(zip(*rows, strict=True) if rows else ([], [], [], [])))
     if train.texts is None:
         return Labels(left, None)
-    queries = set(held["query"])
+    queries, units = set(held["query"]), set(held["unit"])
     both = zip(train.texts.text, train.texts.id, strict=True)
     kept = [(text, id) for text, id in both if text not in queries and of_texts.get(text, "") not in units]
     texts = LabelledTexts([text for text, _ in kept], [id for _, id in kept])
