@@ -46,6 +46,7 @@ def serve_student(
         socket = server.config.bind_socket()
     except SystemExit:  # uvicorn's own way to say so
         raise FlipkdError(f"port {port} of {host} cannot be had; give another one (--port)") from None
+    socket.listen(server.config.backlog)  # who reads the address below may ask at once
     at, number, *_ = socket.getsockname()
     log.info(
         "service: http://%s:%d answers /match, /embed%s, /health", at, number, ", /search" if catalogue else ""
