@@ -28,6 +28,7 @@ from pipeline.evaluation.search import Settings, measure_retrieval, ndcg
 from pipeline.evaluation.slices import slices
 from pipeline.evaluation.suspects import by_heart, suspects
 from pipeline.evaluation.verdict import against_teacher, verdict
+from pipeline.stages.export.card import write_card
 from pipeline.stages.export.clean_process import check_in_clean_process, spread_sample
 from pipeline.stages.export.config import ExportConfig
 from pipeline.stages.export.figures import draw_all
@@ -114,6 +115,7 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
     (out / "metrics.json").write_text(text + "\n", encoding="utf-8")
 
     split = headline_split(metrics)
+    write_card(student, base.name, metrics, split, manifests)
     shown = predictions.filter(split=split)
     probabilities = {name: probability(decision, name, shown[name].to_numpy()) for name in SCORES}
     bounds = bounds_in_force(manifests["filter"])
