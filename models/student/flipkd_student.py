@@ -259,15 +259,21 @@ def answer_head(lm: Any, answers: Sequence[int]) -> Callable[[Tensor, Tensor], T
     return head
 
 
+class Enough(Exception):
+    """Ends a forward pass of which nothing more is wanted."""
+
+
 class Pass(threading.local):
     """What one forward pass leaves behind, seen by the thread that runs it alone: several may share a model.
 
     Attributes:
         kept: site to A x, (n, tokens, rank).
+        last: how many sites there are, where the pass ends at the last one; else None.
     """
 
     def __init__(self) -> None:
         self.kept: dict[str, Tensor] = {}
+        self.last: int | None = None
 
 
 def add_lora(lm: Any, weights: dict[str, Tensor], scaling: float, sites: Sequence[str]) -> Pass:
@@ -292,6 +298,8 @@ def add_lora(lm: Any, weights: dict[str, Tensor], scaling: float, sites: Sequenc
             low = functional.linear(args[0].to(a.dtype), a)
             if name in sites:
                 own.kept[name] = low
+                if len(own.kept) == own.last:
+                    raise Enough
             return output + (scaling * functional.linear(low, b)).to(output.dtype)
 
         layer.register_forward_hook(hook)
@@ -424,8 +432,8 @@ class FlipkdStudent(InputModule):
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Add `sentence_embedding`, (n, width) unit vectors, to the features."""
-        _, z = self._read(features["input_ids"], features["attention_mask"], features["text_lengths"])
-        features["sentence_embedding"] = z
+        given = features["input_ids"], features["attention_mask"], features["text_lengths"]
+        features["sentence_embedding"] = self._encode(*given)
         return features
 
     @torch.inference_mode()
@@ -494,7 +502,7 @@ class FlipkdStudent(InputModule):
             prompts = [self.prompt.alone(ids[i]) for i in rows]
             tokens, mask = (tensor.to(device) for tensor in self.prompt.pad(prompts))
             lengths = torch.tensor([len(ids[i]) for i in rows], device=device)
-            vectors[rows] = self._read(tokens, mask, lengths)[1].cpu().numpy()
+            vectors[rows] = self._encode(tokens, mask, lengths).cpu().numpy()
             if advance:
                 advance(len(rows))
         return vectors
@@ -580,9 +588,30 @@ class FlipkdStudent(InputModule):
         """One pass: the last hidden states (n, tokens, hidden width), and z of the first texts (n, width)."""
         hidden = self.lm.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
         kept, self._pass.kept = self._pass.kept, {}
-        reads_hidden = self.settings.get("read") == "hidden"
-        outputs = [hidden] if reads_hidden else [kept[site] for site in self.settings["sites"]]
-        return hidden, pool(outputs, len(self.prompt.head), lengths, self.settings["pooling"], self.queries)
+        return hidden, self._pool([hidden] if self._reads_hidden else self._of_sites(kept), lengths)
+
+    def _encode(self, ids: Tensor, mask: Tensor, lengths: Tensor) -> Tensor:
+        """z of the texts alone, (n, width): nothing above the last site is computed."""
+        if self._reads_hidden or hasattr(self.lm, "hf_device_map"):  # accelerate moves layers after they are done
+            return self._read(ids, mask, lengths)[1]
+        self._pass.kept, self._pass.last = {}, len(self.settings["sites"])
+        try:
+            self.lm.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
+        except Enough:
+            pass
+        finally:
+            kept, self._pass.kept, self._pass.last = self._pass.kept, {}, None
+        return self._pool(self._of_sites(kept), lengths)
+
+    @property
+    def _reads_hidden(self) -> bool:
+        return self.settings.get("read") == "hidden"
+
+    def _of_sites(self, kept: dict[str, Tensor]) -> list[Tensor]:
+        return [kept[site] for site in self.settings["sites"]]
+
+    def _pool(self, outputs: Sequence[Tensor], lengths: Tensor) -> Tensor:
+        return pool(outputs, len(self.prompt.head), lengths, self.settings["pooling"], self.queries)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """To another process goes the folder, which it loads again, and not half a gigabyte of weights."""

@@ -151,3 +151,16 @@ def test_an_index_is_readable_by_whom_the_umask_lets_read(tmp_path: Path) -> Non
     finally:
         os.umask(before)
     assert (tmp_path / "faq.safetensors").stat().st_mode & 0o777 == 0o644
+
+
+def test_embedding_computes_nothing_above_the_last_site(tmp_path: Path) -> None:
+    model = load(saved(tmp_path))[0]
+    whole = model.match(QUESTIONS)["encoder"]
+    ran: list[str] = []
+    for name in (model.settings["sites"][-1], "model.norm"):  # what comes next in these models
+        model.lm.get_submodule(name).register_forward_pre_hook(lambda *_, name=name: ran.append(name))
+    vectors = model.embed(TEXTS)
+    np.testing.assert_allclose(whole, (vectors * np.roll(vectors, -1, axis=0)).sum(1), atol=1e-6)
+    assert set(ran) == {model.settings["sites"][-1]}
+    model.match(QUESTIONS)  # a pass that wants the answer goes on to the end
+    assert "model.norm" in ran
