@@ -15,8 +15,8 @@ help:  ## show this list
 demo: $(INSTALLED)  ## install into .venv, run the pipeline on the FAQ sample, print the result
 	$(BIN)/flipkd demo
 
-test: $(INSTALLED)  ## install into .venv, run all tests
-	$(BIN)/python -m pytest
+test: $(INSTALLED)  ## install into .venv, run all tests, a file on each core
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(INSTALLED)  ## style, formatting, types, the dependencies' licences
 	$(BIN)/ruff check .

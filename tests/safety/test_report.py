@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 import shutil
@@ -15,22 +17,23 @@ import pytest
 
 from flows.publish import result_markdown
 from flows.summary import summary_markdown
-from pipeline.stages.export.report import write_report
+from pipeline.stages.export.report import TEMPLATES, write_report
 from pipeline.store.manifest import read_manifest
 from pipeline.store.store import Store
 from tests.safety.conftest import HOSTILE, NAME, Watched
 
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
-# What the template and the drawings are made of: nothing that runs, loads or leads elsewhere.
+SCRIPT = (TEMPLATES / "report.js").read_text("utf-8")  # the one that may run
+# What the template and the drawings are made of: nothing that loads or leads elsewhere.
 TAGS = {
     "html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "p", "div", "span", "small", "b", "code",
     "pre", "table", "thead", "tbody", "tr", "th", "td", "figure", "article", "details", "summary", "svg", "g",
-    "path", "use", "defs", "clippath", "rect", "text", "line",
+    "path", "use", "defs", "clippath", "rect", "text", "line", "input", "select", "option", "output", "script",
 }  # fmt: skip
 ATTRIBUTES = {
     "lang", "charset", "name", "content", "http-equiv", "type", "class", "scope", "role", "aria-label", "dir",
     "open", "id", "style", "d", "transform", "x", "y", "width", "height", "viewbox", "xmlns", "xmlns:xlink",
-    "version", "clip-path", "xlink:href",
+    "version", "clip-path", "xlink:href", "hidden", "placeholder", "value", "data-list",
 }  # fmt: skip
 
 
@@ -42,15 +45,24 @@ class Parsed(HTMLParser):
         self.tags: set[str] = set()
         self.attributes: set[tuple[str, str]] = set()
         self.text = ""
+        self.scripts: list[str] = []
+        self.within = ""
         self.feed(html)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
+        self.within = tag
         self.attributes |= {(name, value or "") for name, value in attrs}
 
+    def handle_endtag(self, tag: str) -> None:
+        self.within = ""
+
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if self.within == "script":
+            self.scripts.append(data)
+        else:
+            self.text += data
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +91,9 @@ def hostile_report(watched: Watched, tmp_path_factory: pytest.TempPathFactory) -
         manifests={stage: poisoned(read_manifest(watched.artifact(stage)).model_dump()) for stage in stages},
         models={"teacher": hostile, hostile: "student"},
         bounds={hostile: 0.5},
+        footprint=dict.fromkeys(("dtype", "device"), hostile)
+        | dict.fromkeys(("parameters", "adapter_parameters", "width"), 3)
+        | dict.fromkeys(("text_ms", "pair_ms", "pairs_per_second"), 0.5),
     )
     return path.read_text(encoding="utf-8")
 
@@ -99,6 +114,7 @@ def test_a_parser_finds_the_texts_and_no_element_of_theirs(which: str, request: 
     assert {name for name, _ in page.attributes} <= ATTRIBUTES, {name for name, _ in page.attributes} - ATTRIBUTES
     assert all(value.startswith("#") for name, value in page.attributes if name == "xlink:href")
     assert "pwned" not in "".join(value for _, value in page.attributes)
+    assert page.scripts == [SCRIPT]
     assert NAME in page.text if which == "report" else all(one in page.text for one in HOSTILE)
 
 
@@ -112,8 +128,12 @@ def test_every_pair_of_test_stands_there_as_it_is(watched: Watched, report: str)
 def test_the_policy_lets_nothing_run_or_load(report: str) -> None:
     found = POLICY.search(report)
     assert found
-    assert "default-src 'none'" in found.group()
-    assert "script-src" not in found.group()
+    policy = Parsed(found.group()).attributes
+    (content,) = (value for name, value in policy if name == "content")
+    rules = dict(rule.strip().split(" ", 1) for rule in content.split(";"))
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    assert rules["default-src"] == "'none'"
+    assert rules["script-src"] == f"'sha256-{digest}'"  # that one script and no other
 
 
 def test_in_a_browser_nothing_runs(report: str, hostile_report: str, tmp_path: Path) -> None:
@@ -163,3 +183,29 @@ def test_an_error_s_text_on_prefect_s_page_stays_code() -> None:
     told = [line for line in page.splitlines() if "pwned" in line or "javascript" in line]
     assert len(told) >= len(HOSTILE)
     assert all(line.startswith("    ") for line in told)
+
+
+def test_its_own_script_searches_and_sorts(report: str, tmp_path: Path) -> None:
+    """A foreign script, with the policy taken out, searches and sorts as a reader would and says what is left."""
+    asked = """
+    const list = [...document.querySelectorAll("[data-list]")].pop();
+    const [search, order] = [list.querySelector("input"), list.querySelector("select")];
+    const shown = () => [...list.querySelectorAll("article:not([hidden]) p:first-child")];
+    const texts = () => shown().map((p) => p.textContent);
+    const all = texts();
+    order.value = "p"; order.dispatchEvent(new Event("change"));
+    const before = (a, b) => a.localeCompare(b, undefined, {numeric: true});
+    const sorted = JSON.stringify(texts()) === JSON.stringify([...all].sort(before));
+    search.value = all[0]; search.dispatchEvent(new Event("input"));
+    const words = all[0].toLowerCase().split(/\\s+/);
+    const right = texts().length > 0 && texts().length < all.length;
+    document.title = `${sorted} ${right} ${list.querySelector("output").textContent} of ${all.length}`;
+    """
+    page = POLICY.sub("", report).replace("</body>", f"<script>{asked}</script></body>")
+    sorts, finds, *counted = browser_title(tmp_path / "asked.html", page).split()
+    assert (sorts, finds) == ("true", "true")
+    assert counted[2] == counted[4]
+    # Under the policy the foreign script does not run.
+    assert browser_title(
+        tmp_path / "held.html", report.replace("</body>", f"<script>{asked}</script></body>")
+    ).startswith("flipkd report ")

@@ -5,6 +5,8 @@ Texts of the data stand in it as text: the template escapes everything but our o
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -70,7 +72,7 @@ def write_report(path: Path, **contents: Any) -> None:
         contents: `verdict` (a sentence), `suspects` (labels of train that are likeliest wrong), `by_heart` (a
             warning about them, or None), `metrics` (as in `metrics.json`), `split` (the one in the headline),
             `examples` (rows of `disagreements`), `figures` (file stem to SVG), `manifests` (stage to manifest),
-            `bounds` (of the filter), `models` (role to name).
+            `bounds` (of the filter), `models` (role to name), `footprint` (what the student takes).
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -81,8 +83,12 @@ def write_report(path: Path, **contents: Any) -> None:
     )
     environment.filters |= {"number": number, "duration": duration, "pretty": pretty}
     figures: Mapping[str, str] = contents.pop("figures")
+    script = (TEMPLATES / "report.js").read_text("utf-8")
     html = environment.get_template("report.html").render(
         contents,
+        # The page's policy names this script by its digest: no other one runs, whatever gets in.
+        script=Markup(script),  # noqa: S704  our own
+        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         figures={name: Markup(svg) for name, svg in figures.items()},  # noqa: S704  our own drawings
         scores=SCORES,
         titles=METRIC_TITLES,

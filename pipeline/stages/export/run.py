@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from models.loading.convert import converted, cut_identity
 from models.loading.names import FoundModel, find_model
 from models.student.flipkd_student import FlipkdStudent
 from models.student.folder import assemble, set_decision
+from models.student.footprint import footprint
 from models.student.load import load_student, score_pairs
 from pipeline.contract.stage import Context
 from pipeline.evaluation.decision import MEASURED, SCORES, check_dev, evaluate, fit_decision, probability
@@ -41,6 +43,7 @@ from pipeline.terminal.progress import progress
 
 log = logging.getLogger("flipkd.export")
 CHECKED_PAIRS = 16
+SUSPECTS = 200
 
 
 def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Context) -> dict[str, Any]:
@@ -66,7 +69,10 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
     layers = manifests["distill"].config.get("first_layers")
     _assemble(student, inputs["distill"], base, context, layers, trusted)
     model = load_student(student, trust_remote_code=trusted)
+    started = time.perf_counter()
     decision, predictions = fit_decision(_scored(model, pairs, config.batch_pairs))
+    pairs_per_second = pairs.height / (time.perf_counter() - started)
+    takes = footprint(model, _texts(pairs)) | {"pairs_per_second": pairs_per_second}
     search = search_of(inputs["prepare"], inputs["score"])
     retrieval = {}
     if search is not None:
@@ -126,7 +132,7 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
         split=split,
         verdict=verdict(metrics, split),
         by_heart=by_heart(pl.scan_parquet(inputs["filter"] / "filtered.parquet")),
-        suspects=_suspects(inputs["filter"] / "filtered.parquet", config.examples),
+        suspects=_suspects(inputs["filter"] / "filtered.parquet", SUSPECTS),
         examples=disagreements(shown, probabilities["teacher"], config.examples).to_dicts(),
         figures=draw_all(
             out / "figures", shown, probabilities, decision.thresholds, bounds, config.ece_bins, training_log
@@ -134,6 +140,7 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
         manifests={stage: manifest.model_dump() for stage, manifest in manifests.items()},
         models={"teacher": _teacher(manifests["teach"]), "student": f"{base.name} {cut_identity(base, layers)}"},
         bounds=bounds,
+        footprint=takes,
     )
     headline = {
         name: {metric: _rounded(metrics["splits"][split][name][metric]["value"]) for metric in HEADLINE}
@@ -144,6 +151,9 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
         "metrics": headline,
         **({"ndcg@10": ndcg(retrieval)} if retrieval else {}),
         "thresholds": {name: _rounded(value) for name, value in decision.thresholds.items()},
+        "footprint": {
+            name: round(value, 1) if isinstance(value, float) else value for name, value in takes.items()
+        },
         "largest_difference_in_clean_process": max(differences.values()),
     }
 

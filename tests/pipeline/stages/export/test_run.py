@@ -21,6 +21,7 @@ from models.student.load import load_student, score_pairs
 from pipeline.contract.stage import Context
 from pipeline.evaluation.metrics import METRICS
 from pipeline.stages.export.config import ExportConfig
+from pipeline.stages.export.report import TEMPLATES
 from pipeline.stages.export.run import run
 from pipeline.stages.registry import STAGES
 from pipeline.store.store import Store
@@ -112,8 +113,15 @@ def test_the_saved_student_gives_the_predictions(exported: Path) -> None:
         assert np.abs(found[name] - frame[name].to_numpy()).max() < 1e-5
 
 
-def test_the_report_is_one_file_without_scripts_or_links_out(exported: Path) -> None:
-    html = (exported / "report.html").read_text(encoding="utf-8")
+def without_own_script(html: str) -> str:
+    """The report without the one script of its own."""
+    script = f"<script>{(TEMPLATES / 'report.js').read_text('utf-8')}</script>"
+    assert html.count(script) == 1
+    return html.replace(script, "")
+
+
+def test_the_report_is_one_file_without_other_scripts_or_links_out(exported: Path) -> None:
+    html = without_own_script((exported / "report.html").read_text(encoding="utf-8"))
     assert "<script" not in html
     for fetch in ("src=", "<link", "@import", 'href="http', "url(http"):
         assert fetch not in html
@@ -124,13 +132,13 @@ def test_the_report_is_one_file_without_scripts_or_links_out(exported: Path) -> 
 
 def test_texts_of_the_data_are_escaped(export_again: Callable[..., Path]) -> None:
     out = export_again(lambda rows: rows.with_columns(text_a=pl.lit(HOSTILE)))
-    html = (out / "report.html").read_text(encoding="utf-8")
+    html = without_own_script((out / "report.html").read_text(encoding="utf-8"))
     assert "<script" not in html
     assert "<b>bold" not in html
     escaped = "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; &lt;b&gt;bold"
     suspected, _, disagreements = html.partition("worst disagreements on")
     assert disagreements.count(escaped) == 5
-    assert suspected.count(escaped) == suspected.count("<article") == 5
+    assert suspected.count(escaped) == suspected.count("<article") >= 5
     assert "花呗怎么还款" in html
 
 
