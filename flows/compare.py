@@ -25,9 +25,10 @@ from flows.gpu import gpu_slot
 from flows.remaining_time import RemainingTime
 from flows.summary import HOOKS
 from flows.workers import in_process, processes_ended_if_stopped
+from pipeline.comparison.budget import best_on_dev, equal_jobs
 from pipeline.comparison.config import CompareConfig
 from pipeline.comparison.statistics import MeasuredStudent, summarise, value_rows
-from pipeline.comparison.students import PlannedStudent
+from pipeline.comparison.students import PlannedStudent, planned_students
 from pipeline.comparison.view import cost_table, draw, markdown
 from pipeline.runner.execute import execute
 from pipeline.runner.plan import Step
@@ -73,40 +74,53 @@ def _compare(
     comparison: CompareConfig, students: Sequence[PlannedStudent], out: Path, jobs: int, there_only: bool
 ) -> str:
     show_progress()
+    made = _all_of(comparison, students, [], out, jobs, there_only)
+    if comparison.budget and made:
+        more = planned_students(equal_jobs(comparison, made))
+        log.info("compare: %d students more, so that every variant costs as much as the dearest", len(more))
+        made += _all_of(comparison, more, made, out, jobs, there_only)
+    return write(made, comparison, out)
+
+
+def _all_of(
+    comparison: CompareConfig,
+    students: Sequence[PlannedStudent],
+    before: Sequence[PlannedStudent],
+    out: Path,
+    jobs: int,
+    there_only: bool,
+) -> list[PlannedStudent]:
+    """Make students, or take those that are there, and write what is known after each; returns them in order."""
     if there_only:
         there = [student for student in students if student.folder.exists()]
         log.info("compare: %d of %d students are there", len(there), len(students))
-        if not there:
+        if not there and not before:
             raise FlipkdError("compare: none of these students is in the store yet; leave --there-only out")
-        students = there
+        return there
     already = [student.folder.exists() for student in students]
     remaining = RemainingTime(already, jobs)
-    measured: dict[int, MeasuredStudent] = {}
-    if there_only:
-        made: Iterator[tuple[int, float]] = ((number, 0.0) for number in range(len(students)))
-    else:
-        made = _at_once(students, jobs) if jobs > 1 else _one_by_one(students)
+    done: set[int] = set()
 
-    def write_all() -> str:
-        return write([measured[n] for n in sorted(measured)], comparison, out)
+    def known() -> list[PlannedStudent]:
+        return [*before, *(students[number] for number in sorted(done))]
 
     with processes_ended_if_stopped():
         try:
-            for count, (number, seconds) in enumerate(made, 1):
+            for number, seconds in _at_once(students, jobs) if jobs > 1 else _one_by_one(students):
                 one = students[number]
+                done.add(number)
                 remaining.done(number, seconds)
                 log.info(
                     "compare: %d of %d done: %s, %s, seed %d%s",
-                    count, len(students), one.dataset, one.variant, one.seed, remaining.in_words(),
+                    len(done), len(students), one.dataset, one.variant, one.seed, remaining.in_words(),
                 )  # fmt: skip
-                measured[number] = MeasuredStudent(one.dataset, one.variant, one.seed, one.folder)
                 if not already[number]:  # a table of many students takes seconds
-                    write_all()
+                    write(known(), comparison, out)
         except FlipkdError:
-            if measured:
-                write_all()
+            if done:
+                write(known(), comparison, out)
             raise
-    return write_all()
+    return list(students)
 
 
 def _one_by_one(students: Sequence[PlannedStudent]) -> Iterator[tuple[int, float]]:
@@ -185,12 +199,14 @@ def make_student(student: PlannedStudent) -> None:
                 execute(step, student.config, student.store)
 
 
-def write(students: Sequence[MeasuredStudent], comparison: CompareConfig, out: Path) -> str:
+def write(students: Sequence[PlannedStudent], comparison: CompareConfig, out: Path) -> str:
     """Write what is known so far; each file is replaced as a whole."""
     make_folder(out)
-    summary = summarise(students, comparison.against, count=comparison.resamples, seed=comparison.seeds[0])
-    values = value_rows(students)
-    text = "\n".join(part for part in (markdown(summary, comparison.against), cost_table(values)) if part)
+    against = best_on_dev(students, comparison.against) if comparison.budget else comparison.against
+    measured = [MeasuredStudent(one.dataset, one.variant, one.seed, one.folder) for one in students]
+    summary = summarise(measured, against, count=comparison.resamples, seed=comparison.seeds[0])
+    values = value_rows(measured)
+    text = "\n".join(part for part in (markdown(summary, against), cost_table(values)) if part)
     for name, save in {
         "comparison.parquet": values.write_parquet,
         "summary.parquet": summary.write_parquet,

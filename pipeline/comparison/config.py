@@ -46,6 +46,13 @@ class CompareConfig(Section):
         default=[1, 2, 3], min_length=1, description="Seeds of the students' training."
     )
     against: Name = Field(default="sft", description="The variant that all others are compared with.")
+    budget: Literal["equal"] | None = Field(
+        default=None,
+        description="`equal`: variants that cost less than the dearest are trained again for as many tokens, by "
+        "more passes (`NAME_equal`) and, for baselines whose pairs are built from utterances, by other pairs in "
+        "each pass (`NAME_fresh`); `against` is then the best of its three on dev. A teacher's time counts on the "
+        "side of who learns from it.",
+    )
     set: Changes = Field(default={}, description="Dotted keys to values, for all datasets and variants.")
     resamples: int = Field(default=2000, ge=100, le=100_000, description="Of the paired bootstrap.")
 
@@ -63,6 +70,10 @@ class CompareConfig(Section):
             raise ValueError(f"variants: {TEACHER} is the teacher's own row; give the variant another name")
         if "against" in self.model_fields_set and self.against not in self.chosen:
             raise ValueError(f"against: no variant here is called {self.against}; {', '.join(self.chosen)} are")
+        if self.budget:
+            made = {f"{name}_{kind}" for name in self.chosen for kind in ("equal", "fresh")}
+            if taken := sorted(made & known.keys()):
+                raise ValueError(f"variants: budget makes {', '.join(taken)} itself; give yours another name")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: one stands there twice")
         return self
@@ -95,14 +106,24 @@ def load_comparison(path: Path) -> CompareConfig:
     return config.model_copy(update={"datasets": datasets})
 
 
-def variant_config(comparison: CompareConfig, dataset: str, variant: str, seed: int, store: str | None) -> Config:
+def variant_config(
+    comparison: CompareConfig,
+    dataset: str,
+    variant: str,
+    seed: int,
+    store: str | None,
+    more: Changes | None = None,
+) -> Config:
     """The pipeline's config of one student.
+
+    Args:
+        more: changes over the variant's own.
 
     Raises:
         FlipkdError: a change names a key that is not there, or a value that is not allowed.
     """
     base = comparison.datasets[dataset]
-    changes = base.set | comparison.set | comparison.chosen[variant] | {"distill.seed": seed}
+    changes = base.set | comparison.set | comparison.chosen[variant] | {"distill.seed": seed} | (more or {})
     if store is not None:
         changes["store"] = store
     try:
