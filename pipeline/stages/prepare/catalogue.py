@@ -23,9 +23,10 @@ from pipeline.stages.prepare.inputs import columns_of, source_name
 
 KEYS = {"text_a": "key_a", "text_b": "key_b"}
 # A side looks like a catalogue if each of its texts stands in so many rows, and the other side has so many times
-# its texts.
+# its texts: less for advice than for a guess.
 _ROWS_PER_ENTRY = 3
-_QUERIES_PER_ENTRY = 3
+_QUERIES_PER_ENTRY = 2.0
+_QUERIES_FOR_ADVICE = 1.5
 
 
 def catalogue_sides(config: PrepareConfig) -> dict[int, str]:
@@ -139,9 +140,9 @@ def _set_of(file: InputRows) -> str | None:
     return file.set_name if isinstance(file, JudgementsFile) else None
 
 
-def is_like_catalogue(rows: int, few: int, many: int) -> bool:
+def is_like_catalogue(rows: int, few: int, many: int, queries: float = _QUERIES_PER_ENTRY) -> bool:
     """Whether the side with fewer texts looks like a catalogue, by how many there are on both sides."""
-    return rows > 0 and rows >= _ROWS_PER_ENTRY * few and many >= _QUERIES_PER_ENTRY * few
+    return rows > 0 and rows >= _ROWS_PER_ENTRY * few and many >= queries * few
 
 
 def catalogue_advice(config: PrepareConfig, pairs: pl.DataFrame) -> str:
@@ -160,7 +161,7 @@ def _advice(config: PrepareConfig, pairs: pl.DataFrame) -> Iterator[str]:
         rows = pairs.filter(pl.col("file") == place)
         texts = {side: rows[key].n_unique() for side, key in KEYS.items()}
         few, many = sorted(texts, key=lambda side: texts[side])
-        if not is_like_catalogue(rows.height, texts[few], texts[many]):
+        if not is_like_catalogue(rows.height, texts[few], texts[many], _QUERIES_FOR_ADVICE):
             continue
         columns = columns_of(file)
         yield (

@@ -278,7 +278,7 @@ def _split(
     if shares.entries == "held_out":
         links = with_entry_splits(given, pairs, held_out)
     sizes = np.bincount(linked(links))
-    if len(sizes) > 1 and sizes.max() > 0.5 * sizes.sum():
+    if sizes.sum() > 1 and sizes.max() > 0.5 * sizes.sum():
         log.warning(
             "%d of %d rows are linked by shared texts or groups and must stand in one split: the shares of the "
             "splits cannot be met closely. %s",

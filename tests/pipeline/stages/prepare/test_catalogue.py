@@ -79,6 +79,15 @@ def test_without_a_named_side_the_error_names_the_column_and_the_line(tmp_path: 
     ) in str(caught.value)
 
 
+def test_few_questions_a_title_are_enough_for_advice(tmp_path: Path, flipkd_log: pytest.LogCaptureFixture) -> None:
+    """200 questions, each beside its own title of 77 and a wrong one: the rows of a small FAQ."""
+    rows = [[f"question {n}", f"title {(n + m) % 77}", int(m == 0)] for n in range(200) for m in (0, 1)]
+    with pytest.raises(FlipkdError, match=r"looks like a catalogue: 77 texts") as caught:
+        prepared(tmp_path, pairs_file(tmp_path, rows, catalogue=None))
+    assert "    catalogue: text_b" in str(caught.value)
+    assert "400 of 400 rows are linked" in flipkd_log.text
+
+
 def test_paraphrases_are_not_taken_for_a_catalogue(tmp_path: Path) -> None:
     rows = [[f"text {n}", f"text {n + 1}", n % 2] for n in range(60)]  # one chain
     with pytest.raises(FlipkdError) as caught:
