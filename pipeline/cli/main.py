@@ -126,10 +126,11 @@ def init(
 @app.command(epilog=examples("flipkd status config.yaml", "flipkd status config.yaml --set filter.tau_pos=0.4"))
 def status(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
     """Show for each stage whether its result is there: key, age, size, summary. Computes nothing."""
-    from pipeline.cli.status_view import status_table
+    from pipeline.cli.status_view import status_view
     from pipeline.runner.status import status as states
 
-    console().print(status_table(states(load(config, overrides))))
+    terminal = console()
+    terminal.print(status_view(states(load(config, overrides)), terminal.width))
 
 
 for _part in (
