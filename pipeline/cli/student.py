@@ -58,17 +58,21 @@ def predict(
     Pairs get the columns `decoder`, `encoder`, `fused` and `match`. With `--catalogue` there is a row for each
     query and each of its best entries, with `rank`, `entry`, `entry_row` and the scores.
     """
+    from pipeline.stages.export.text_file import check_named, check_place
+
     if catalogue is None:
+        check_named(file, {"--text-a": text_a, "--text-b": text_b})
         from pipeline.stages.export.predict import predict as predict_pairs
 
         summary = predict_pairs(
             student, file, out, text_a=text_a, text_b=text_b, trust_remote_code=trust_remote_code
         )
     else:
-        from pipeline.stages.export.catalogue_search import open_catalogue, search_file
-        from pipeline.stages.export.text_file import check_place
-
+        check_named(file, {"--text": text})
+        check_named(catalogue, {"--entry": entry})
         check_place(out, file, catalogue)
+        from pipeline.stages.export.catalogue_search import open_catalogue, search_file
+
         opened = open_catalogue(student, catalogue, text=entry, index=index, trust_remote_code=trust_remote_code)
         summary = search_file(opened, file, out, text=text, k=k, candidates=candidates)
     typer.echo(f"Wrote {out}: {', '.join(f'{name} {value}' for name, value in summary.items())}")
@@ -136,6 +140,10 @@ def serve_student(
     What comes while the student is busy is computed together. One process is one device; start more of
     them behind a proxy.
     """
+    from pipeline.stages.export.text_file import check_named
+
+    if catalogue is not None:
+        check_named(catalogue, {"--text": text})
     from pipeline.service.serve import serve_student as serve
 
     serve(
@@ -170,6 +178,9 @@ def ask(
     """Ask a catalogue questions: the best entries with the student's scores. An empty line ends it."""
     from rich.text import Text
 
+    from pipeline.stages.export.text_file import check_named
+
+    check_named(entries, {"--text": text})
     from pipeline.stages.export.catalogue_search import best_entries, open_catalogue
     from pipeline.terminal.visible import visible
 

@@ -100,6 +100,22 @@ def check_place(out: Path, *read: Path) -> None:
         raise FlipkdError(f"{out}: cannot be written: {why}")
 
 
+def check_named(path: Path, columns: Mapping[str, str]) -> None:
+    """Check that a file has the columns that options of a command name, before any work starts.
+
+    Args:
+        columns: option to column.
+
+    Raises:
+        FlipkdError: one is not there; says which option names another one.
+    """
+    names = header(path) if path.is_file() else []  # what is no file is told by who reads it
+    for option, column in columns.items():
+        if names and column not in names:
+            there = f"no column {column!r}; the columns are {listed(names)}"
+            raise FlipkdError(f"{path.name}: {there}. Name the right one: {option} COLUMN")
+
+
 def inspect(
     path: Path, columns: Sequence[str], added: Collection[str], *, strict: bool = True
 ) -> tuple[pa.Schema, int]:

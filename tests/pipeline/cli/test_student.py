@@ -62,3 +62,31 @@ def test_what_is_wrong_is_one_line(student: Path, tmp_path: Path) -> None:
     assert done.stderr.startswith("Error: ")
     assert "none.csv" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_column_that_is_not_there_is_told_with_its_option(entries: Path, tmp_path: Path) -> None:
+    """Before the student is loaded: here there is none."""
+    questions = tmp_path / "questions.csv"
+    questions.write_text("question,id\nmy card is lost,1\n", encoding="utf-8")
+    told = {
+        "--text": ["predict", "student", questions, "--catalogue", entries, "-o", tmp_path / "out.csv"],
+        "--entry": [
+            "predict",
+            "student",
+            questions,
+            "--text",
+            "question",
+            "--catalogue",
+            questions,
+            "-o",
+            "out.csv",
+        ],
+        "--text-a": ["predict", "student", questions, "-o", tmp_path / "out.csv"],
+        "--text ": ["ask", "student", questions, "--question", "x"],
+    }
+    for option, arguments in told.items():
+        done = flipkd(*arguments)
+        assert done.returncode == 1
+        assert f"the columns are 'question', 'id'. Name the right one: {option.strip()} COLUMN" in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["titles.csv", "questions.csv"]
