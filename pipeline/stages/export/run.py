@@ -143,14 +143,15 @@ def run(config: ExportConfig, inputs: Mapping[str, Path], out: Path, context: Co
         footprint=takes,
     )
     headline = {
-        name: {metric: _rounded(metrics["splits"][split][name][metric]["value"]) for metric in HEADLINE}
+        # As measured: what is rounded twice may differ from the report in its last digit.
+        name: {metric: metrics["splits"][split][name][metric]["value"] for metric in HEADLINE}
         for name in SCORES
     }
     return {
         "split": split,
         "metrics": headline,
         **({"ndcg@10": ndcg(retrieval)} if retrieval else {}),
-        "thresholds": {name: _rounded(value) for name, value in decision.thresholds.items()},
+        "thresholds": {name: round(value, 4) for name, value in decision.thresholds.items()},
         "footprint": {
             name: round(value, 1) if isinstance(value, float) else value for name, value in takes.items()
         },
@@ -231,7 +232,3 @@ def _check_student(student: Path, predictions: pl.DataFrame, scratch: Path) -> d
 
 def _texts(pairs: pl.DataFrame) -> list[tuple[str, str]]:
     return list(zip(pairs["text_a"], pairs["text_b"], strict=True))
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)

@@ -24,6 +24,7 @@ from pipeline.stages.export.config import ExportConfig
 from pipeline.stages.export.report import TEMPLATES
 from pipeline.stages.export.run import run
 from pipeline.stages.registry import STAGES
+from pipeline.store.manifest import read_manifest
 from pipeline.store.store import Store
 
 SCORES = ("teacher", "decoder", "encoder", "fused")
@@ -198,3 +199,11 @@ def test_the_base_travels_along(tiny_run: Path, exported: Path) -> None:
     adapter = json.loads((exported / "student/adapter_config.json").read_text())
     assert Path(adapter["base_model_name_or_path"]) == exported / "student/base"
     assert find_model(str(tiny_run / "student")).name in (exported / "student/README.md").read_text()
+
+
+def test_the_log_s_figures_are_the_report_s(exported: Path) -> None:
+    """Not rounded before they are shown: 0.96249... is 0.962 in both."""
+    summary = read_manifest(exported).summary
+    metrics = json.loads((exported / "metrics.json").read_text())["splits"][summary["split"]]
+    for name, figures in summary["metrics"].items():
+        assert figures == {metric: metrics[name][metric]["value"] for metric in figures}
