@@ -1,4 +1,4 @@
-"""What a student takes: parameters, bytes, and the time of one text and one pair on this machine."""
+"""What a student takes: parameters, and the time of one text and one pair on this machine."""
 
 from __future__ import annotations
 

@@ -6,20 +6,20 @@ pays for its tuning too: its seconds, as the tokens that this student trains on 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pipeline.comparison.config import Changes, CompareConfig, Job, variant_config
+from pipeline.comparison.config import BUDGET_KINDS, Changes, CompareConfig, Job, variant_config
 from pipeline.comparison.students import PlannedStudent
 from pipeline.config.config import Config
+from pipeline.evaluation.headline import read_metrics
+from pipeline.evaluation.verdict import STUDENT
 from pipeline.store.manifest import Manifest, read_manifest
 
 NEAR = 1.05  # what costs so little less is left as it is
 FROM_LABELS = ("sft", "zero_shot")  # objectives that learn nothing from a teacher
-KINDS = ("equal", "fresh")
 
 
 def equal_jobs(comparison: CompareConfig, students: Sequence[PlannedStudent]) -> list[Job]:
@@ -34,9 +34,13 @@ def equal_jobs(comparison: CompareConfig, students: Sequence[PlannedStudent]) ->
         in each pass.
     """
     jobs: list[Job] = []
-    for student in students:
-        beside = [s for s in students if (s.dataset, s.seed) == (student.dataset, student.seed)]
-        own, most = cost(student), max(map(cost, beside))
+    costs = [cost(student) for student in students]
+    dearest: dict[tuple[str, int], float] = {}
+    for student, own in zip(students, costs, strict=True):
+        place = student.dataset, student.seed
+        dearest[place] = max(own, dearest.get(place, 0))
+    for student, own in zip(students, costs, strict=True):
+        most = dearest[student.dataset, student.seed]
         if not own or most < NEAR * own:
             continue
         for kind, changes in _longer(student, most / own):
@@ -95,9 +99,9 @@ def best_on_dev(students: Sequence[PlannedStudent], variant: str) -> str:
     """
     found: dict[str, dict[str, list[float]]] = {}
     for student in students:
-        if student.variant in {variant, *(f"{variant}_{kind}" for kind in KINDS)}:
-            scores = json.loads((student.folder / "metrics.json").read_text("utf-8"))["splits"]["dev"]
-            for score in ("decoder", "encoder", "fused"):
+        if student.variant in {variant, *(f"{variant}_{kind}" for kind in BUDGET_KINDS)}:
+            scores = read_metrics(student.folder)["splits"]["dev"]
+            for score in STUDENT:
                 means = found.setdefault(student.variant, {}).setdefault(score, [])
                 means.append(scores[score]["f1"]["value"])
     best = {name: max(float(np.mean(values)) for values in scores.values()) for name, scores in found.items()}

@@ -19,6 +19,7 @@ from pipeline.contract.section import Section
 NAME = r"^[a-z0-9][a-z0-9_]*$"
 Name = Annotated[str, Field(pattern=NAME)]
 Changes = dict[str, Any]
+BUDGET_KINDS = ("equal", "fresh")  # what `budget: equal` makes of a variant, `NAME_equal` and `NAME_fresh`
 Job = tuple[str, str, int, Config]
 
 
@@ -71,7 +72,7 @@ class CompareConfig(Section):
         if "against" in self.model_fields_set and self.against not in self.chosen:
             raise ValueError(f"against: no variant here is called {self.against}; {', '.join(self.chosen)} are")
         if self.budget:
-            made = {f"{name}_{kind}" for name in self.chosen for kind in ("equal", "fresh")}
+            made = {f"{name}_{kind}" for name in self.chosen for kind in BUDGET_KINDS}
             if taken := sorted(made & known.keys()):
                 raise ValueError(f"variants: budget makes {', '.join(taken)} itself; give yours another name")
         if len(set(self.seeds)) < len(self.seeds):

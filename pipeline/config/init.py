@@ -10,7 +10,7 @@ from data.errors import FlipkdError
 from data.locate import PACKAGE, user_path
 from pipeline.config.config import Config
 from pipeline.config.full import EXAMPLE, comment, full_config, scalar
-from pipeline.config.presets import PRESETS
+from pipeline.config.presets import PRESETS, dotted
 from pipeline.stages.distill.config import DistillConfig
 from pipeline.stages.filter.config import FilterConfig
 from pipeline.stages.prepare.config import Splitting
@@ -83,7 +83,7 @@ def first_config(entries: Sequence[Mapping[str, Any]] = ()) -> str:
         entries: of `prepare.inputs`; an example where there are none.
     """
     splitting, teach, filter, distill = Splitting(), TeachConfig(), FilterConfig(), DistillConfig()
-    sets = ", ".join(f"{key} {scalar(value)}" for key, value in _dotted(PRESETS[PRESET]))
+    sets = ", ".join(f"{key} {scalar(value)}" for key, value in dotted(PRESETS[PRESET]))
     fits = (
         f"For a student of some 100 M parameters, not for a larger one. Where this file does not, it sets {sets}."
     )
@@ -123,12 +123,3 @@ def _entry(entry: Mapping[str, Any]) -> Iterator[str]:
         known = _REMARKS | _REMARKS_OF.get(entry["kind"], {})
         remark = f" # {known[key]}" if key in known else ""
         yield f"    {'  ' if place else '- '}{key}: {scalar(value)}{remark}"
-
-
-def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of a nested mapping by their dotted keys."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _dotted(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

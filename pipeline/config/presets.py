@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 # SmolLM2-135M, flipkd's default student, has 30 layers. From 20 of them the answer is learnt better, and sooner;
@@ -22,3 +22,12 @@ def under(values: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any
         if isinstance(inner, dict) and isinstance(given, dict):
             merged[name] = under(given, inner)
     return merged
+
+
+def dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a nested mapping by their dotted keys."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel
@@ -12,10 +12,11 @@ from pydantic.fields import FieldInfo
 
 from pipeline.config.config import Config
 from pipeline.config.full import scalar
-from pipeline.config.presets import PRESETS
+from pipeline.config.presets import PRESETS, dotted
 from pipeline.config.schema_words import config_schema, describe
 from pipeline.contract.section import Section
 from pipeline.stages.prepare.input_kinds import PairsFile
+from pipeline.terminal.markdown import markdown_table
 
 INTRO = """\
 A config is YAML or TOML. Only `prepare.inputs` must be given: `flipkd init` writes a first config, `flipkd init
@@ -47,10 +48,8 @@ def _section(model: type[BaseModel], prefix: str, title: str) -> Iterator[str]:
         yield f"As for pairs: {', '.join(f'`{name}`' for name in fields if name in file_keys)}.\n"
     plain = {name: info for name, info in fields.items() if name not in {*inner, *file_keys, "kind"}}
     if plain:
-        yield "| key | default | may be | |\n| --- | --- | --- | --- |"
-        for name, info in plain.items():
-            yield _row(f"{prefix}{name}", info, describe(schema[name]))
-        yield ""
+        rows = [_row(f"{prefix}{name}", info, describe(schema[name])) for name, info in plain.items()]
+        yield markdown_table(["key", "default", "may be", ""], rows)
     for name, parts in inner.items():
         place = f"{prefix}{name}"
         if len(parts) == 1 and not _is_list(fields[name].annotation):
@@ -68,10 +67,9 @@ def _as_for_pairs(name: str, info: FieldInfo) -> bool:
     return own is not None and bool(info.description) and info.description == own.description
 
 
-def _row(key: str, info: FieldInfo, allowed: str) -> str:
+def _row(key: str, info: FieldInfo, allowed: str) -> list[str]:
     default = "" if info.is_required() else f"`{scalar(info.get_default(call_default_factory=True))}`"
-    cells = f"`{key}`", default, allowed, info.description or ""
-    return f"| {' | '.join(cells)} |"
+    return [f"`{key}`", default, allowed, info.description or ""]
 
 
 def _sections_in(annotation: Any) -> list[type[Section]]:
@@ -93,17 +91,8 @@ def _paragraph(text: str) -> str:
 
 def _presets() -> Iterator[str]:
     for name, settings in PRESETS.items():
-        yield f"## `preset: {name}`\n\n| key | value |\n| --- | --- |"
-        yield from (f"| `{key}` | `{scalar(value)}` |" for key, value in _dotted(settings))
-        yield ""
-
-
-def _dotted(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _dotted(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+        rows = [[f"`{key}`", f"`{scalar(value)}`"] for key, value in dotted(settings)]
+        yield f"## `preset: {name}`\n\n{markdown_table(['key', 'value'], rows)}"
 
 
 if __name__ == "__main__":

@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from data.errors import FlipkdError
 from models.loading.licence import licence_of
 from models.loading.names import find_model
 from models.student.flipkd_student import SETTINGS
-from pipeline.evaluation.headline import SCORES
+from pipeline.evaluation.headline import SCORES, interval
 from pipeline.evaluation.verdict import STUDENT, verdict
-from pipeline.stages.export.report import HEADLINE, METRIC_TITLES, TEMPLATES, number
+from pipeline.stages.export.report import HEADLINE, METRIC_TITLES, template
 from pipeline.store.manifest import Manifest
 
 HUB = "hub:"
@@ -41,25 +40,21 @@ def write_card(
     taught = manifests["teach"].summary
     teachers = [str(each.get("model", "not named")) for each in (taught, *taught.get("others", ()))]
     licences = {name: _licence(name) for name in (base, *teachers)}
-    told = (
-        _environment()
-        .get_template("card.md")
-        .render(
-            base=base,
-            found=FOUND,
-            headline=HEADLINE,
-            licences=licences,
-            manifests=manifests,
-            metrics=metrics,
-            scores=SCORES,
-            settings=json.loads((student / SETTINGS).read_text("utf-8")),
-            split=split,
-            teachers=teachers,
-            titles=METRIC_TITLES,
-            verdict=verdict(metrics, split),
-        )
+    told = template("card.md", interval=interval, code=_code).render(
+        base=base,
+        found=FOUND,
+        headline=HEADLINE,
+        licences=licences,
+        manifests=manifests,
+        metrics=metrics,
+        scores=SCORES,
+        settings=json.loads((student / SETTINGS).read_text("utf-8")),
+        split=split,
+        teachers=teachers,
+        titles=METRIC_TITLES,
+        verdict=verdict(metrics, split),
     )
-    card.text = f"{card.text.rstrip()}\n\n{told}"
+    card.text = f"{card.text.rstrip()}\n\n{told}\n"
     licence, identity = licences[base], manifests["distill"].inputs["model"]
     begun = card.data.to_dict()
     card.data = ModelCardData(
@@ -86,30 +81,11 @@ def write_card(
     path.write_text(str(card), encoding="utf-8")
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=False,  # noqa: S701  Markdown: texts of the config stand in it as code
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"number": number, "estimate": _estimate, "code": _code}
-    return environment
-
-
 def _licence(name: str) -> str | None:
     try:
         return licence_of(find_model(name, download=False))
     except FlipkdError:  # the teacher need not be there any more
         return None
-
-
-def _estimate(estimate: Mapping[str, float | None]) -> str:
-    if estimate["low"] is None or estimate["high"] is None:
-        return number(estimate["value"])
-    return f"{number(estimate['value'])} ({number(estimate['low'])} to {number(estimate['high'])})"
 
 
 def _code(text: str) -> str:

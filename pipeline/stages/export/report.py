@@ -8,12 +8,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
 from markupsafe import Markup
 
 from pipeline.evaluation.bootstrap import Numbers
@@ -74,17 +74,9 @@ def write_report(path: Path, **contents: Any) -> None:
             `examples` (rows of `disagreements`), `figures` (file stem to SVG), `manifests` (stage to manifest),
             `bounds` (of the filter), `models` (role to name), `footprint` (what the student takes).
     """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number, "duration": duration, "pretty": pretty}
     figures: Mapping[str, str] = contents.pop("figures")
     script = (TEMPLATES / "report.js").read_text("utf-8")
-    html = environment.get_template("report.html").render(
+    html = template("report.html").render(
         contents,
         # The page's policy names this script by its digest: no other one runs, whatever gets in.
         script=Markup(script),  # noqa: S704  our own
@@ -96,6 +88,19 @@ def write_report(path: Path, **contents: Any) -> None:
         retrieval_titles=RETRIEVAL_TITLES,
     )
     path.write_text(html, encoding="utf-8")
+
+
+def template(name: str, **filters: Callable[..., str]) -> Template:
+    """A template of this folder; what is filled into HTML is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "duration": duration, "pretty": pretty, **filters}
+    return environment.get_template(name)
 
 
 def number(value: Any, digits: int = 3) -> str:
