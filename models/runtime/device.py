@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import resource
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 from accelerate.utils import parse_flag_from_env
@@ -28,5 +30,8 @@ def peak_memory() -> int:
     """The most memory that this process has held, bytes: of its GPU where there is one, else of its own."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
-    # Kilobytes on Linux, bytes on macOS.
+    with suppress(OSError):  # not what `getrusage` says, which a process inherits from the one that started it
+        status = Path("/proc/self/status").read_text("ascii")
+        return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+    # Kilobytes on the BSDs, bytes on macOS.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

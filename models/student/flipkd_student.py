@@ -16,6 +16,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import logging
 import math
 import os
 import shutil
@@ -31,7 +32,7 @@ from safetensors.torch import load_file, save
 from sentence_transformers.base.modules import InputModule
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 SETTINGS = "student.json"
@@ -319,6 +320,25 @@ def base_of(folder: Path) -> tuple[Path | str, str | None]:
     return adapter["base_model_name_or_path"], adapter.get("revision")
 
 
+def quantised(base: str | None, dtype: Any) -> dict[str, Any]:
+    """What `from_pretrained` takes for a base that is held in 8 or 4 bits (bitsandbytes); for any other, nothing.
+
+    Args:
+        base: `int8` (Dettmers et al., LLM.int8, arXiv 2208.07339) or `nf4` (QLoRA, arXiv 2305.14314, with its
+            double quantisation).
+        dtype: in which nf4's products are computed.
+    """
+    if base == "int8":
+        # It says at every product that the input becomes float16.
+        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
+    if base != "nf4":
+        return {}
+    compute = None if dtype == "auto" else dtype
+    settings = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True, "bnb_4bit_compute_dtype": compute}
+    return {"quantization_config": BitsAndBytesConfig(load_in_4bit=True, **settings)}
+
+
 class Call:
     """Pickled as a call: what it gives is what is unpickled."""
 
@@ -344,7 +364,7 @@ class FlipkdStudent(InputModule):
         lm: the base model, without an adapter. tokenizer: its tokenizer.
         weights: the adapter's tensors under peft's names.
         settings: what `student.json` holds: template, answers, max_length, sites, pooling, scaling;
-            `turned` and `orders` where the sides differ.
+            `turned` and `orders` where the sides differ; `base` where it is held in `int8` or `nf4`.
         decision: what `decision.json` holds: thresholds by score, and the fusion's coefficients.
         queries: what `pooling.safetensors` holds, of attention pooling: site (or `hidden`) to its query.
     """
@@ -399,6 +419,7 @@ class FlipkdStudent(InputModule):
         options = {"dtype": settings.get("dtype", "auto"), "use_safetensors": True}
         options |= kwargs.get("model_kwargs") or {}
         options["dtype"] = options.pop("torch_dtype", options["dtype"])  # its older name
+        options = quantised(settings.get("base"), options["dtype"]) | options
         lm = AutoModelForCausalLM.from_pretrained(base, revision=revision, trust_remote_code=trusted, **options)
         student = cls(
             lm,
@@ -592,7 +613,8 @@ class FlipkdStudent(InputModule):
 
     def _encode(self, ids: Tensor, mask: Tensor, lengths: Tensor) -> Tensor:
         """z of the texts alone, (n, width): nothing above the last site is computed."""
-        if self._reads_hidden or hasattr(self.lm, "hf_device_map"):  # accelerate moves layers after they are done
+        # accelerate moves layers of several devices after they are done.
+        if self._reads_hidden or len(getattr(self.lm, "hf_device_map", None) or ()) > 1:
             return self._read(ids, mask, lengths)[1]
         self._pass.kept, self._pass.last = {}, len(self.settings["sites"])
         try:

@@ -28,7 +28,7 @@ def footprint(student: FlipkdStudent, pairs: Sequence[tuple[str, str]]) -> dict[
         buffer for name, buffer in student.lm.named_buffers() if name.rpartition(".")[2].startswith("flipkd_")
     ]
     return {
-        "parameters": sum(parameter.numel() for parameter in student.lm.parameters()),
+        "parameters": student.lm.num_parameters(),  # packed ones counted as what they stand for
         "adapter_parameters": sum(buffer.numel() for buffer in adapter),
         "width": student.get_embedding_dimension(),
         "device": some.device.type,

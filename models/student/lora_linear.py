@@ -30,7 +30,8 @@ class LeanLinear(Linear):
             or args
             or kwargs
             or base.weight.requires_grad
-            or not x.device.type == base.weight.device.type == "cpu"
+            or x.device.type not in ("cpu", "meta")  # meta: what it takes is being counted
+            or x.device.type != base.weight.device.type
             or not x.dtype == base.weight.dtype == self.lora_B[name].weight.dtype
         ):
             return super().forward(x, *args, **kwargs)

@@ -28,7 +28,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from data.errors import FlipkdError
 from data.modes import obey_umask
 from models.runtime.quiet import quiet
-from models.student.flipkd_student import DECISION, FlipkdStudent, PairPrompt, base_of
+from models.student.flipkd_student import DECISION, FlipkdStudent, PairPrompt, base_of, quantised
 
 Dtype = Literal["fp32", "bf16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -94,9 +94,12 @@ def write_reranker(student: FlipkdStudent, folder: Path, out: Path, dtype: Dtype
     base, revision = base_of(folder)
     with quiet():
         # Merged in fp32: in bf16 the sum of the two would be rounded where the student's is not.
+        held = quantised(student.settings.get("base"), "float32")
         lm: Any = AutoModelForCausalLM.from_pretrained(
-            base, revision=revision, dtype=torch.float32, use_safetensors=True
+            base, revision=revision, dtype=torch.float32, use_safetensors=True, **held
         )
+        if held:  # the adapter learned on the rounded weights, so it is they that it is merged into
+            lm = lm.dequantize()
         lm = PeftModel.from_pretrained(lm, str(folder)).merge_and_unload()
         lm.config.pad_token_id = tokenizer.pad_token_id
         lm.to(DTYPES[dtype]).save_pretrained(out)

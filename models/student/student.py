@@ -16,11 +16,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from data.errors import FlipkdError
+from data.errors import FlipkdError, first_line
 from models.loading.soundness import check_loading, check_numbers
 from models.loading.weights import SAFE
+from models.runtime.device import own_device
 from models.runtime.quiet import quiet
-from models.student.flipkd_student import QUERIES, PairPrompt, answer_head, pooled, pooling_weights
+from models.student.flipkd_student import QUERIES, PairPrompt, answer_head, pooled, pooling_weights, quantised
 from models.student.frozen import Activations, beginning_at, blocks_path
 from models.student.lora_linear import LeanLinear
 from models.student.sites import adapted_layers, layer_number, linear_layers, select_sites
@@ -262,7 +263,8 @@ def build_student(lm: Any, tokenizer: Any, spec: StudentSpec) -> Student:
         lora_dropout=spec.dropout,
         target_modules=[*adapted, *read_only],
     )
-    lora._register_custom_module({nn.Linear: LeanLinear})
+    if not is_quantised(lm):  # peft has layers of its own for those
+        lora._register_custom_module({nn.Linear: LeanLinear})
     prompt = PairPrompt(tokenizer, spec.template, spec.answers, spec.max_length, spec.turned, spec.orders)
     with warnings.catch_warnings():  # of what peft asks transformers, which nobody who runs flipkd can change
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
@@ -270,22 +272,47 @@ def build_student(lm: Any, tokenizer: Any, spec: StudentSpec) -> Student:
     return Student(adapted_lm, sites, prompt, spec.pooling, read_only, spec.read)
 
 
-def load_base(folder: Path, *, trust_remote_code: bool = False, dtype: str = "float32") -> tuple[Any, Any]:
+def is_quantised(lm: Any) -> bool:
+    """Whether a model's linear layers hold something else than their matrix."""
+    return bool(getattr(lm, "is_quantized", False))
+
+
+def attention_settings() -> dict[str, str]:
+    """Which attention a student trains with, as transformers takes it."""
+    # For texts of some dozen tokens on a CPU plain attention is a third faster in training than the fused kernel.
+    return {} if torch.cuda.is_available() else {"attn_implementation": "eager"}
+
+
+def load_base(
+    folder: Path, *, trust_remote_code: bool = False, dtype: str = "float32", base: str = "auto"
+) -> tuple[Any, Any]:
     """The base model and its tokenizer from a folder.
 
+    Args:
+        dtype: of all that is not quantised.
+        base: `int8` or `nf4` quantises the linear layers; the model is then on this process's device.
+
     Raises:
-        FlipkdError: weights are missing, of other sizes than the config asks for, or not finite.
+        FlipkdError: weights are missing, of other sizes than the config asks for, or not finite; or bitsandbytes
+            is not there, or cannot be used on this machine.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    # For texts of some dozen tokens on a CPU plain attention is a third faster in training than the fused kernel.
-    attention = {} if torch.cuda.is_available() else {"attn_implementation": "eager"}
     trusted = {"trust_remote_code": trust_remote_code}
+    few_bits = quantised(base, dtype)
+    placed = {"device_map": {"": own_device()}} if few_bits else {}
     with quiet():
         loading = {"output_loading_info": True, "ignore_mismatched_sizes": True}
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, **trusted, **attention, **SAFE, **loading
-        )
+        try:
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, **trusted, **attention_settings(), **few_bits, **placed, **SAFE, **loading
+            )
+        except (ImportError, RuntimeError, ValueError) as error:
+            if not few_bits:
+                raise
+            raise FlipkdError(
+                f"distill.base: {base} cannot be had here: {first_line(error)}; take another one, such as bf16"
+            ) from error
         lm, report = loaded
         try:
             check_loading(report)

@@ -22,7 +22,7 @@ from models.student.flipkd_student import QUERIES, SETTINGS, FlipkdStudent
 from models.student.student import load_base, restored
 from pipeline.contract.stage import Context
 from pipeline.stages.distill.activations import keep_activations
-from pipeline.stages.distill.build import build
+from pipeline.stages.distill.build import build, numbers
 from pipeline.stages.distill.config import DistillConfig
 from pipeline.stages.distill.pair_data import PairData, pair_data
 from pipeline.stages.distill.score import student_scores
@@ -38,7 +38,7 @@ def distilled_student(
     decision: Mapping[str, Any] | None = None,
     weights: dict[str, Tensor] | None = None,
 ) -> FlipkdStudent:
-    """The student of a `distill` artifact in float32, on the GPU if there is one.
+    """The student of a `distill` artifact in float32 (but for a quantised base), on the GPU if there is one.
 
     Args:
         decision: the coefficients under `fusion`, for the fused score.
@@ -52,7 +52,7 @@ def distilled_student(
     base = converted(
         find_model(context.names["distill.model"]), context.store.models, layers, trust_remote_code=trusted
     )
-    lm, tokenizer = load_base(base, trust_remote_code=trusted, dtype="float32")
+    lm, tokenizer = load_base(base, trust_remote_code=trusted, base=settings.get("base", "auto"))
     adapter = read_adapter(distilled) if weights is None else weights
     queries = load_file(distilled / QUERIES) if settings["pooling"] == "attention" else None
     if queries and weights is not None:
@@ -80,11 +80,14 @@ def score_as_trained(
     config = DistillConfig.model_validate(manifest.config | {"model": name})
     model, trusted = find_model(name), config.trust_remote_code
     base = converted(model, context.store.models, config.first_layers, trust_remote_code=trusted)
-    lm, tokenizer = load_base(base, trust_remote_code=trusted, dtype="float32")
+    lm, tokenizer = load_base(base, trust_remote_code=trusted, base=config.base)
     student = build(lm, tokenizer, config).to(own_device())
     data = pair_data(pairs, "label", embeddings, student.prompt)
     with matrix_precision(manifest.summary["matrix_precision"]) as precision:
-        identity = {"base": cut_identity(model, config.first_layers), "numbers": f"float32 {precision}"}
+        identity = {
+            "base": cut_identity(model, config.first_layers),
+            "numbers": numbers(config, "float32", precision),
+        }
         kept = None
         if student.may_begin_at_cut:
             kept = keep_activations(student, data, context.store.activations, identity, hidden=True)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from data.errors import FlipkdError, first_line
@@ -19,7 +21,8 @@ from models.loading.soundness import check_files, on_meta
 from models.loading.weights import code_refused, wants_code
 from models.student.flipkd_student import PairPrompt
 from models.student.sites import adapted_layers, first_layers, linear_layers, select_sites
-from pipeline.stages.distill.config import DistillConfig
+from pipeline.stages.distill.config import QUANTISED, DistillConfig
+from pipeline.stages.distill.estimate import base_bytes, total_memory
 from pipeline.stages.distill.trial import check_trial
 from pipeline.store.disk import disk_problem
 from pipeline.store.store import Store
@@ -50,6 +53,7 @@ def check_student(config: DistillConfig, store: Store) -> None:
         prompt = _prompt(folder, config)
     with _key("distill.max_length", config):
         check_length(prompt, config.max_length, lm.config)
+    check_base(config, lm)
     check_trial(config, store, model, lm)
 
 
@@ -72,6 +76,37 @@ def model_without_weights(model: FoundModel, folder: Path, trust_remote_code: bo
         )
     with _loading(model.name, " cannot be loaded"):
         return on_meta(folder, AutoModelForCausalLM, trust_remote_code=trust_remote_code)
+
+
+def check_base(config: DistillConfig, lm: Any) -> None:
+    """Check that the base can be held as the config asks, and its layers be computed again.
+
+    Args:
+        lm: the model without its weights.
+
+    Raises:
+        FlipkdError: bitsandbytes is not installed, the weights are more than the machine holds, or the model does
+            not know gradient checkpointing.
+    """
+    if config.base in QUANTISED and find_spec("bitsandbytes") is None:
+        raise FlipkdError(
+            f"distill.base: {config.base} needs bitsandbytes, which is not installed: pip install bitsandbytes, "
+            "or take bf16"
+        )
+    processes = 1 if torch.cuda.is_available() else config.processes  # on a processor each holds its own
+    takes, room = base_bytes(config, lm) * processes, total_memory()
+    if takes > room:
+        less = base_bytes(config.model_copy(update={"base": "nf4"}), lm) * processes
+        raise FlipkdError(
+            f"distill.model: the weights of {config.model} take {takes / 1e9:.1f} GB (distill.base: {config.base}"
+            f"{f', {processes} processes' if processes > 1 else ''}), and this machine has {room / 1e9:.1f} GB; "
+            f"distill.base: nf4 takes {less / 1e9:.1f} GB"
+        )
+    if config.gradient_checkpointing and not lm.supports_gradient_checkpointing:
+        raise FlipkdError(
+            f"distill.gradient_checkpointing: {type(lm).__name__} does not know it (in {config.model}); set it to "
+            "false"
+        )
 
 
 def check_length(prompt: PairPrompt, max_length: int, lm_config: Any) -> None:

@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from pipeline.contract.section import MODEL_NAME, Positive, Section, Share, by_identity, in_key_if_set, not_in_key
 
+QUANTISED = ("int8", "nf4")  # values of `base` that need bitsandbytes
+
 
 class LoraSettings(Section):
     """The student's adapter, h' = W x + (alpha / rank) B A x."""
@@ -164,6 +166,13 @@ class DistillConfig(Section):
         json_schema_extra=in_key_if_set(),
     )
     trust_remote_code: bool = Field(default=False, description="Run the model's own code.")
+    base: Literal["auto", "fp32", "bf16", "int8", "nf4"] = Field(
+        default="auto",
+        description="How the frozen base is held: `auto`, bf16 on a GPU that computes in bf16, else fp32. `int8` "
+        "(LLM.int8) and `nf4` (QLoRA) take a quarter and an eighth of fp32's memory and need bitsandbytes; the "
+        "student is then loaded the same way everywhere. A and B are fp32 in any case.",
+        json_schema_extra=in_key_if_set(),
+    )
     objective: Literal["flip", "sft", "infonce", "arccse", "kdmcse", "cosent", "mse", "zero_shot"] = Field(
         default="flip",
         description="All others are baselines: `sft` is cross-entropy alone, the rest add that one contrastive "
@@ -265,6 +274,12 @@ class DistillConfig(Section):
     processes: Positive = Field(default=1, description="Above 1: `accelerate launch` with so many, one a device.")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="`auto`: bf16 matrix products where the hardware has them, else fp32."
+    )
+    gradient_checkpointing: bool = Field(
+        default=False,
+        description="Keep each layer's input alone and compute the layer again for its gradients: the same "
+        "gradients, far less memory, a third more time.",
+        json_schema_extra=not_in_key(),
     )
     checkpoint_minutes: float = Field(
         default=5.0,

@@ -14,15 +14,17 @@ from safetensors.torch import save_file
 
 from data.errors import FlipkdError
 from data.schema import TRAINING_LOG, write_table
-from models.runtime.device import own_device, peak_memory
+from models.runtime.allocator import give_back_above, no_holes
+from models.runtime.device import peak_memory
 from models.runtime.precision import matrix_precision
 from models.student.flipkd_student import QUERIES, SETTINGS
 from models.student.frozen import Activations
-from models.student.student import Student, divided, load_base
+from models.student.student import Student, divided
 from models.student.trial import try_student
 from pipeline.stages.distill.activations import keep_activations
-from pipeline.stages.distill.build import build
-from pipeline.stages.distill.config import DistillConfig
+from pipeline.stages.distill.build import base_dtype, computes_in_bf16, loaded, numbers
+from pipeline.stages.distill.config import QUANTISED, DistillConfig
+from pipeline.stages.distill.estimate import is_scarce, memory_limit, tell_need
 from pipeline.stages.distill.loop import State, Training, train
 from pipeline.stages.distill.objective import answer_share, weights
 from pipeline.stages.distill.pair_data import PairData, read_pairs
@@ -67,13 +69,10 @@ class Job:
 def train_job(job: Job, write: bool = True) -> dict[str, Any]:
     """Train as a job says, in this process or as one of several; one of them writes into `job.out`."""
     config = job.config
-    # On a GPU with bf16 the frozen weights are kept in bf16, and A and B in fp32; on a CPU all is fp32.
-    autocast = torch.cuda.is_available() and config.precision != "fp32" and torch.cuda.is_bf16_supported()
-    dtype = "bfloat16" if autocast else "float32"
+    dtype = base_dtype(config)
     torch.manual_seed(job.seed)
-    lm, tokenizer = load_base(job.base, trust_remote_code=config.trust_remote_code, dtype=dtype)
-    # To its device at once: what lies below the adapters, and the warm-up, are computed before the training loop.
-    student = build(lm, tokenizer, config).to(own_device())
+    # On its device at once: what lies below the adapters, and the warm-up, are computed before the training loop.
+    student = loaded(config, job.base)
     data, dev = read_pairs(
         job.filtered,
         job.embeddings,
@@ -88,15 +87,19 @@ def train_job(job: Job, write: bool = True) -> dict[str, Any]:
         seed=job.seed,
     )
     trial = try_student(student)
+    give_back_above(0)  # what loading and a copy on trial have left free
     if trial.problem:
         raise FlipkdError(f"distill.model: {config.model} cannot be a student: {trial.problem}")
-    steps(data, config, config.processes, job.seed)  # before hours of work: too few batches are an error
+    counted = steps(data, config, config.processes, job.seed)  # too few batches are an error before hours of work
+    keeps = _keeps(student, config, trial.kept)
     with matrix_precision(config.precision) as precision:
         log.info(
             "distill: %d pairs, %s, %d sites, matrix products in %s",
             len(data.targets), config.objective, len(student.sites), precision,
         )  # fmt: skip
-        kept, kept_dev = _prepare_encoder(student, data, dev, job, f"{dtype} {precision}", trial.kept)
+        need = tell_need(config, job.base, data, counted, precision, kept=keeps) if any(counted) else None
+        computed = numbers(config, dtype, precision)
+        kept, kept_dev = _prepare_encoder(student, data, dev, job, computed, keeps)
         training = Training(
             student,
             data,
@@ -104,13 +107,15 @@ def train_job(job: Job, write: bool = True) -> dict[str, Any]:
             config,
             job.bounds,
             job.seed,
-            autocast,
+            computes_in_bf16(config),
             checkpoint=job.work / "checkpoint.safetensors",
             kept=kept,
             kept_dev=kept_dev,
-            after_texts=_after_texts(data, job, f"{dtype} {precision}"),
+            after_texts=_after_texts(data, job, computed),
+            memory_limit=None if need is None else memory_limit(need),
         )
-        state = train(training)
+        with no_holes(is_scarce(need)):
+            state = train(training)
     summary = _summary(student, state, config, precision) | {"pairs": len(data.targets), "dtype": dtype}
     cut = {split: dict(part.cut) for split, part in (("train", data), ("dev", dev)) if part.cut}
     if cut:
@@ -121,27 +126,36 @@ def train_job(job: Job, write: bool = True) -> dict[str, Any]:
     return summary
 
 
-def _prepare_encoder(
-    student: Student, data: PairData, dev: PairData, job: Job, numbers: str, unkept: str | None
-) -> tuple[Activations, Activations] | tuple[None, None]:
-    """Warm the encoder up, and return the activations of train and dev for the steps after it, where kept.
+def _keeps(student: Student, config: DistillConfig, unkept: str | None) -> bool:
+    """Whether what lies below the adapters is computed once and kept.
 
     Args:
         unkept: why this model's activations cannot be kept, if so.
     """
-    config = job.config
-    warms = config.warm_up.epochs > 0 and "dist" in weights(config) and bool(student.sites)
-    hidden = (
+    keeps = (
         config.keep_activations and config.lora.dropout == 0 and student.may_begin_at_cut and bool(weights(config))
     )
-    if hidden and unkept:
+    if keeps and unkept:
         log.warning("distill: every step passes through all layers: %s", unkept)
-        hidden = False
+        keeps = False
     if config.keep_activations and student.cut > 0 and not student.may_begin_at_cut:
         log.info(
             "distill: attention pooling reads sites below the adapters, so every step passes through all layers; "
             "with sites.last_layers <= lora.last_layers the lower ones would be kept"
         )
+    return keeps
+
+
+def _prepare_encoder(
+    student: Student, data: PairData, dev: PairData, job: Job, numbers: str, hidden: bool
+) -> tuple[Activations, Activations] | tuple[None, None]:
+    """Warm the encoder up, and return the activations of train and dev for the steps after it, where kept.
+
+    Args:
+        hidden: keep what lies below the adapters.
+    """
+    config = job.config
+    warms = config.warm_up.epochs > 0 and "dist" in weights(config) and bool(student.sites)
     if not warms and not hidden:
         return None, None
     identity = {"base": job.identity, "numbers": numbers}
@@ -191,6 +205,7 @@ def _write(out: Path, student: Student, state: State, config: DistillConfig, dty
         "pooling": config.sites.pooling,
         "scaling": config.lora.alpha / config.lora.rank,
         "dtype": dtype,
+        **({"base": config.base} if config.base in QUANTISED else {}),
         "trust_remote_code": config.trust_remote_code,
         "first_layers": config.first_layers,
     }

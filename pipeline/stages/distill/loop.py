@@ -19,6 +19,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from data.errors import FlipkdError
+from models.runtime.allocator import give_back_above
 from models.student.checkpoint import load_checkpoint, save_checkpoint, seed_everything
 from models.student.frozen import Activations
 from models.student.grad_cache import backward_in_parts, forward_in_parts, parts
@@ -45,6 +46,7 @@ class Training:
         checkpoint: the file to resume from.
         kept, kept_dev: activations of train and dev below the cut, where they are kept.
         after_texts: the checkpoint after the passes over texts alone: gone on from if it is there, else written.
+        memory_limit: bytes of this process from which on free memory goes back to the system after a step.
     """
 
     student: Student
@@ -58,6 +60,7 @@ class Training:
     kept: Activations | None = None
     kept_dev: Activations | None = None
     after_texts: Path | None = None
+    memory_limit: int | None = None
 
 
 @dataclass
@@ -111,6 +114,7 @@ def train(training: Training) -> State:
             started = time.monotonic()
             model.train()
             student.similarity_trains_encoder_alone = work.kind == "pairs" and config.sites.trains == "encoder"
+            give_back_above(training.memory_limit)
             batch = make_batch(student, training.data, work.kind, work.rows, training.kept)
             terms, loss = _backward(training, accelerator, model, work, batch.to(accelerator.device), state)
             norm = math.hypot(
@@ -122,10 +126,7 @@ def train(training: Training) -> State:
             state.step += 1
             row: dict[str, Any] = {"step": state.step, "epoch": work.epoch, "loss": loss.item()}
             row |= {name: terms[name].item() if name in terms else None for name in ("ce", "mcl", "dist")}
-            row |= {"learning_rate": rate, "gradient_norm": norm}
-            # The log has their ratio alone; the sums are the training's cost.
-            row |= {"tokens": batch.tokens, "seconds": time.monotonic() - started}
-            row["tokens_per_second"] = row["tokens"] / row["seconds"]
+            row |= {"learning_rate": rate, "gradient_norm": norm} | _pace(batch.tokens, time.monotonic() - started)
             if state.step in evaluate_at:
                 row |= _evaluate(training, state)
             state.rows.append(row)
@@ -204,6 +205,11 @@ def _backward(
                 model, batch, divided, z, logits, seed=dropout, backward=accelerator.backward, unsynchronised=alone
             )
     return terms, loss
+
+
+def _pace(tokens: int, seconds: float) -> dict[str, float]:
+    """Of a step; the log has the ratio alone, the sums are the training's cost."""
+    return {"tokens": tokens, "seconds": seconds, "tokens_per_second": tokens / seconds}
 
 
 def _check_finite(what: str, value: float, config: DistillConfig, step: int) -> None:

@@ -36,11 +36,11 @@ def steps(data: PairData, config: DistillConfig, processes: int = 1, seed: int =
         return 0, 0
     texts = pairs = 0
     if "dist" in weights(config) and config.text_epochs:
-        batches = len(_batches(data, config, "texts", 0, 0))
+        batches = len(epoch_batches(data, config, "texts", 0, 0))
         _check_processes(batches, processes, "texts", f"distill.batch_texts (now {config.batch_texts})")
         texts = math.ceil(config.text_epochs * batches / processes)
     if config.batch_tokens is None:
-        batches = len(_batches(data, config, "pairs", 0, 0))
+        batches = len(epoch_batches(data, config, "pairs", 0, 0))
         _check_processes(batches, processes, "pairs", f"distill.batch_pairs (now {config.batch_pairs})")
         pairs = math.ceil(config.epochs * batches / processes)
     else:
@@ -51,7 +51,7 @@ def steps(data: PairData, config: DistillConfig, processes: int = 1, seed: int =
 def _budgeted_steps(data: PairData, config: DistillConfig, processes: int, seed: int) -> int:
     """Steps on pairs under a budget of tokens: the rounds of every whole epoch, and a share of the last one's."""
     whole, share = divmod(config.epochs, 1)
-    batches = [len(_batches(data, config, "pairs", seed, epoch)) for epoch in range(math.ceil(config.epochs))]
+    batches = [len(epoch_batches(data, config, "pairs", seed, epoch)) for epoch in range(math.ceil(config.epochs))]
     _check_processes(min(batches), processes, "pairs", f"distill.batch_tokens (now {config.batch_tokens})")
     rounds = [math.ceil(count / processes) for count in batches]
     return sum(rounds[: int(whole)]) + (math.ceil(share * rounds[-1]) if share else 0)
@@ -84,7 +84,7 @@ def _passes(
 ) -> Iterator[Work]:
     done, epoch = 0, 0
     while done < count:
-        batches = _batches(data, config, kind, seed, epoch)
+        batches = epoch_batches(data, config, kind, seed, epoch)
         # Every process needs as many batches as the others: the first ones fill the last round.
         batches += batches[: -len(batches) % processes]
         rounds = len(batches) // processes
@@ -94,7 +94,8 @@ def _passes(
         epoch += 1
 
 
-def _batches(data: PairData, config: DistillConfig, kind: str, seed: int, epoch: int) -> list[np.ndarray]:
+def epoch_batches(data: PairData, config: DistillConfig, kind: str, seed: int, epoch: int) -> list[np.ndarray]:
+    """Rows of the batches of one pass over `texts` or `pairs`."""
     if kind == "texts":
         return length_batches([len(text) for text in data.texts], config.batch_texts, seed, epoch)
     rows = drawn_pairs(len(data.targets), config, seed, epoch)

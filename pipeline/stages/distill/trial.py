@@ -15,8 +15,8 @@ from models.loading.convert import converted, cut_identity
 from models.loading.names import FoundModel
 from models.student.student import load_base
 from models.student.trial import Trial, try_student
-from pipeline.stages.distill.build import build
-from pipeline.stages.distill.config import DistillConfig
+from pipeline.stages.distill.build import build, loaded
+from pipeline.stages.distill.config import QUANTISED, DistillConfig
 from pipeline.store.store import Store, make_folder
 
 log = logging.getLogger("flipkd.distill")
@@ -60,8 +60,10 @@ def _kept(folder: Path) -> Trial | None:
 def _tried(config: DistillConfig, store: Store, model: FoundModel) -> Trial:
     trusted = config.trust_remote_code
     base = converted(model, store.models, config.first_layers, trust_remote_code=trusted)
-    lm, tokenizer = load_base(base, trust_remote_code=trusted)
-    return try_student(build(lm, tokenizer, config))
+    if config.base in QUANTISED:
+        return try_student(loaded(config, base))
+    # In fp32 two ways of reading it differ by less than in bf16.
+    return try_student(build(*load_base(base, trust_remote_code=trusted), config))
 
 
 def _key(config: DistillConfig, model: FoundModel) -> str:
@@ -69,4 +71,6 @@ def _key(config: DistillConfig, model: FoundModel) -> str:
     built = config.model_dump(include={"lora", "sites", "prompt", "max_length"}, mode="json")
     versions = [importlib.metadata.version(name) for name in _PACKAGES]
     told = [cut_identity(model, config.first_layers), built, versions]
+    if config.base in QUANTISED:
+        told.append(config.base)
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:20]

@@ -19,7 +19,7 @@ THINGS = ["the card", "my child", "a fever", "the dose", "same text", "lost", "n
 ONE_GPU = pytest.mark.skipif(torch.cuda.device_count() == 1, reason="each process takes a GPU")
 
 
-def job(folder: Path, base: Path, **changes: Any) -> Job:
+def job(folder: Path, base: Path, /, **changes: Any) -> Job:
     """A training job on 64 texts of 8 things: two texts match iff they name one thing; the teacher knows it."""
     folder.mkdir(exist_ok=True)
     random = np.random.default_rng(0)

@@ -50,6 +50,31 @@ def test_what_is_wrong_is_named_with_its_key(folder: Path, distill: dict[str, An
         check(folder, distill)
 
 
+def test_few_bits_need_their_library(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check(folder, {"base": "nf4"})
+    monkeypatch.setattr("pipeline.stages.distill.check.find_spec", lambda name: None)
+    with pytest.raises(FlipkdError, match=r"distill\.base: int8 needs bitsandbytes.*pip install bitsandbytes"):
+        check(folder, {"base": "int8"})
+    check(folder, {"base": "fp32"})
+
+
+def test_a_base_that_is_larger_than_the_machine_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.stages.distill.check.total_memory", lambda: 100_000)
+    with pytest.raises(
+        FlipkdError, match=r"distill\.model: the weights of .* take 0\.0 GB \(distill\.base: auto, 2 pro"
+    ):
+        check(folder, {"processes": 2})
+    monkeypatch.setattr("pipeline.stages.distill.check.total_memory", lambda: 10_000_000)
+    check(folder, {"processes": 2})
+
+
+def test_layers_cannot_be_computed_again_in_every_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check(folder, {"gradient_checkpointing": True})
+    monkeypatch.setattr("transformers.LlamaForCausalLM.supports_gradient_checkpointing", False)
+    with pytest.raises(FlipkdError, match=r"distill\.gradient_checkpointing: LlamaForCausalLM does not know it"):
+        check(folder, {"gradient_checkpointing": True})
+
+
 def test_a_site_needs_no_adapter_of_its_own(folder: Path) -> None:
     check(folder, {"lora": {"modules": ["k_proj"], "last_layers": 1}})
 
