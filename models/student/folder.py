@@ -48,6 +48,11 @@ it there wherever this folder is moved. peft goes by `base_model_name_or_path` i
 where this folder was made; elsewhere change that line, or use
 `PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("student/base"), "student")`."""
 
+FEW_BITS = """\
+The base was held in $base (bitsandbytes) as the student learned, and sentence-transformers loads it so again:
+`pip install bitsandbytes`. peft wants to be told (`quantization_config`; `quantised` in `flipkd_student.py` makes
+it). Loaded in full, by `model_kwargs={"quantization_config": None}`, the student gives other numbers."""
+
 
 def assemble(
     folder: Path,
@@ -87,6 +92,8 @@ def assemble(
     _write_json(folder / "adapter_config.json", adapter)
     settings = json.loads((folder / flipkd_student.SETTINGS).read_text("utf-8"))
     note = LOCAL_BASE if revision is None else f"The base model is fetched from the hub at commit `{revision}`."
+    if "base" in settings:
+        note += "\n\n" + FEW_BITS.replace("$base", settings["base"])
     named = base_name if " " in base_name else f"`{base_name}`"
     text = README.substitute(base_name=named, sites=len(settings["sites"]), base_note=note)
     (folder / "README.md").write_text(text, encoding="utf-8")

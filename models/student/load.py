@@ -33,7 +33,7 @@ def load_student(folder: Path, *, trust_remote_code: bool = False) -> FlipkdStud
     try:
         with quiet():
             student = FlipkdStudent.load(str(folder), trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (ImportError, OSError, ValueError, KeyError, RuntimeError) as error:  # one: bitsandbytes is not there
         if wants_code(error):
             raise FlipkdError(
                 f"{folder}: the student's base model brings code of its own; read that code, then allow it "

@@ -26,7 +26,7 @@ from pipeline.store.store import Store, make_folder
 log = logging.getLogger("flipkd.run")
 RECORDED_PACKAGES = (
     "flipkd", "torch", "transformers", "sentence-transformers", "peft", "accelerate",
-    "prefect", "polars", "pyarrow", "numpy", "scikit-learn",
+    "prefect", "polars", "pyarrow", "numpy", "scikit-learn", "bitsandbytes",
 )  # fmt: skip
 
 

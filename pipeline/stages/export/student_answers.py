@@ -48,6 +48,7 @@ def by_peft(student: Path, prompt: Any, pairs: list[tuple[str, str]], device: st
         settings = json.loads((student / "student.json").read_text("utf-8"))
         # This student was made here a moment ago, and what the config trusts stands in it.
         options = {"dtype": settings.get("dtype", "auto"), "trust_remote_code": settings["trust_remote_code"]}
+        options |= few_bits(settings)
         model = AutoPeftModelForCausalLM.from_pretrained(place, **options).to(device).eval()
     found = []
     for a, b in pairs:
@@ -58,6 +59,21 @@ def by_peft(student: Path, prompt: Any, pairs: list[tuple[str, str]], device: st
         answers = prompt.answered(torch.stack([row.float()[prompt.answers] for row in logits]))
         found.append(prompt.probability(answers).item())
     return found
+
+
+def few_bits(settings: dict[str, Any]) -> dict[str, Any]:
+    """What peft must be told of a base in 8 or 4 bits, in words of its own."""
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    if settings.get("base") == "int8":
+        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
+    if settings.get("base") != "nf4":
+        return {}
+    config = BitsAndBytesConfig(load_in_4bit=True)
+    config.bnb_4bit_quant_type, config.bnb_4bit_use_double_quant = "nf4", True
+    config.bnb_4bit_compute_dtype = getattr(torch, settings["dtype"])
+    return {"quantization_config": config}
 
 
 def named_by_local_base(student: Path, folder: Path) -> Path:

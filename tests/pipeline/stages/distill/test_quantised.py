@@ -13,14 +13,17 @@ from bitsandbytes.nn.modules import Linear4bit, Linear8bitLt
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from transformers import AutoModelForCausalLM
 
+from data.errors import FlipkdError
 from models.student.flipkd_student import FlipkdStudent
-from models.student.folder import assemble
+from models.student.folder import assemble, set_decision
 from models.student.load import load_student
 from models.student.reranker import write_reranker
 from models.student.student import Student, load_base, restored
 from models.student.trial import Trial, try_student
 from pipeline.stages.distill.build import build
 from pipeline.stages.distill.job import Job, train_job
+from pipeline.stages.export.clean_process import check_in_clean_process
+from tests.models.student.test_folder import FUSION
 from tests.pipeline.stages.distill.jobs import job, probability_of_yes
 
 PAIRS = [("the card a", "the card b"), ("a fever a", "the dose c"), ("my child", "lost h")]
@@ -106,3 +109,24 @@ def test_the_reranker_holds_the_rounded_weights_in_full(
     # The product of int8 rounds the input too, which a plain model does not.
     tolerance = 1e-5 if one.config.base == "nf4" else 0.02
     np.testing.assert_allclose(mean, student.match(PAIRS)["decoder"], atol=tolerance)
+
+
+def test_whoever_gets_it_is_told_what_it_needs(
+    trained: tuple[Job, dict[str, Any], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _, folder = trained
+    readme = (folder / "README.md").read_text("utf-8")
+    assert f"The base was held in {one.config.base} (bitsandbytes)" in readme
+    assert "`pip install bitsandbytes`" in readme
+    for module in ("quantizer_bnb_4bit", "quantizer_bnb_8bit"):
+        monkeypatch.setattr(f"transformers.quantizers.{module}.is_bitsandbytes_available", lambda *_: False)
+    with pytest.raises(FlipkdError, match=r"the student cannot be loaded: .*bitsandbytes"):
+        load_student(folder)
+
+
+def test_a_clean_process_gives_the_same_numbers_by_peft_too(trained: tuple[Job, dict[str, Any], Path]) -> None:
+    *_, folder = trained
+    set_decision(folder, {"thresholds": {"fused": 0.5}, "fusion": FUSION})
+    reported = load_student(folder).match(PAIRS)
+    found = check_in_clean_process(folder, PAIRS, reported)
+    assert found["peft"] <= (1e-4 if folder.parent.name.startswith("nf4") else 0.05)
