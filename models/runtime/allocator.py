@@ -3,7 +3,7 @@
 Batches of many shapes leave holes of many sizes between what is still in use, and the next tensor of another size
 gets new pages. A training's process so grows with its length (6 GB after 55 steps, 12 GB after 510, where a step
 takes 3). Returning the holes after each step would cost a sixth of the time, since each page is cleared when it is
-taken again; returning them where they have become as large as a step costs next to nothing.
+taken again; so they are returned where they have become as large as a step.
 """
 
 from __future__ import annotations
