@@ -38,8 +38,7 @@ def give_back_above(limit: int | None) -> bool:
 def no_holes(wanted: bool) -> Iterator[None]:
     """Inside the block glibc takes each large tensor from the system and gives it back at once.
 
-    The process then holds what is in use and no more, and is half again as slow, since every page is cleared each
-    time.
+    The process then holds what is in use and no more, and is twice as slow, since every page is cleared each time.
 
     Args:
         wanted: False does nothing.

@@ -30,7 +30,9 @@ def peak_memory() -> int:
     """The most memory that this process has held, bytes: of its GPU where there is one, else of its own."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
-    with suppress(OSError):  # not what `getrusage` says, which a process inherits from the one that started it
+    with suppress(
+        OSError, IndexError
+    ):  # not what `getrusage` says, which a process inherits from the one that started it
         status = Path("/proc/self/status").read_text("ascii")
         return 1024 * int(status.partition("VmHWM:")[2].split()[0])
     # Kilobytes on the BSDs, bytes on macOS.

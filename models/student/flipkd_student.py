@@ -613,8 +613,7 @@ class FlipkdStudent(InputModule):
 
     def _encode(self, ids: Tensor, mask: Tensor, lengths: Tensor) -> Tensor:
         """z of the texts alone, (n, width): nothing above the last site is computed."""
-        # accelerate moves layers of several devices after they are done.
-        if self._reads_hidden or len(getattr(self.lm, "hf_device_map", None) or ()) > 1:
+        if self._reads_hidden or hasattr(self.lm, "hf_device_map"):  # accelerate moves layers after they are done
             return self._read(ids, mask, lengths)[1]
         self._pass.kept, self._pass.last = {}, len(self.settings["sites"])
         try:

@@ -75,7 +75,6 @@ def step_takes(student: Student, prompts: int, tokens: int, dtype: torch.dtype, 
             torch.zeros(prompts, tokens, width) if begins else None,
             torch.zeros(prompts, below) if begins else None,
         )
-    student.zero_grad(set_to_none=True)
     with LiveMemory() as live:
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
             z, logits = student(batch)

@@ -263,18 +263,13 @@ def build_student(lm: Any, tokenizer: Any, spec: StudentSpec) -> Student:
         lora_dropout=spec.dropout,
         target_modules=[*adapted, *read_only],
     )
-    if not is_quantised(lm):  # peft has layers of its own for those
+    if not getattr(lm, "is_quantized", False):  # peft has layers of its own for those
         lora._register_custom_module({nn.Linear: LeanLinear})
     prompt = PairPrompt(tokenizer, spec.template, spec.answers, spec.max_length, spec.turned, spec.orders)
     with warnings.catch_warnings():  # of what peft asks transformers, which nobody who runs flipkd can change
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
         adapted_lm = get_peft_model(lm, lora)
     return Student(adapted_lm, sites, prompt, spec.pooling, read_only, spec.read)
-
-
-def is_quantised(lm: Any) -> bool:
-    """Whether a model's linear layers hold something else than their matrix."""
-    return bool(getattr(lm, "is_quantized", False))
 
 
 def attention_settings() -> dict[str, str]:

@@ -14,6 +14,7 @@ import torch
 
 from data.errors import first_line
 from models.runtime.device import own_device
+from models.student.flipkd_student import PairPrompt
 from models.student.live_memory import step_takes
 from models.student.sites import layer_number
 from models.student.student import attention_settings
@@ -66,14 +67,23 @@ def base_bytes(config: DistillConfig, lm: Any) -> int:
     return round(total)
 
 
-def needed(config: DistillConfig, folder: Path, data: PairData, steps: tuple[int, int], *, kept: bool) -> Need:
+def needed(
+    config: DistillConfig,
+    folder: Path,
+    prompt: PairPrompt,
+    data: PairData,
+    steps: tuple[int, int],
+    *,
+    kept: bool,
+) -> Need:
     """What a training on these pairs takes, a process.
 
     Args:
-        folder: the base model's, cut already. steps: on texts and on pairs, above 0 together.
+        folder: the base model's, cut already. prompt: the student's.
+        steps: on texts and on pairs, above 0 together.
         kept: what lies below the adapters is computed once.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     trusted = {"trust_remote_code": config.trust_remote_code}
     settings = AutoConfig.from_pretrained(folder, **trusted)
@@ -82,14 +92,14 @@ def needed(config: DistillConfig, folder: Path, data: PairData, steps: tuple[int
             settings, dtype=base_dtype(config), **attention_settings(), **trusted
         )
     base = base_bytes(config, lm)
-    student = build(lm, AutoTokenizer.from_pretrained(folder, **trusted), config).to("meta").train()
+    student = build(lm, prompt.tokenizer, config).to("meta").train()
     dtype = torch.bfloat16 if computes_in_bf16(config) else torch.float32
     largest, shape, operations = 0, (0, 0), 0.0
     kinds: tuple[Literal["texts"], Literal["pairs"]] = ("texts", "pairs")
     for kind, count in zip(kinds, steps, strict=True):
         if not count:
             continue
-        shapes = _shapes(data, config, kind, len(student.prompt.head))
+        shapes = _shapes(data, config, kind, len(prompt.head))
         prompts, tokens = max(shapes, key=lambda shape: shape[0] * shape[1])
         prompts = max(1, min(prompts, config.max_tokens // tokens))
         peak, of_it = step_takes(student, prompts, tokens, dtype, kept=kept)
@@ -112,7 +122,14 @@ def _shapes(
 
 
 def tell_need(
-    config: DistillConfig, folder: Path, data: PairData, steps: tuple[int, int], precision: str, *, kept: bool
+    config: DistillConfig,
+    folder: Path,
+    prompt: PairPrompt,
+    data: PairData,
+    steps: tuple[int, int],
+    precision: str,
+    *,
+    kept: bool,
 ) -> Need | None:
     """Say what a training takes, and warn where less is free. Call it with the base loaded; others as `needed`.
 
@@ -124,7 +141,7 @@ def tell_need(
     """
     try:
         with torch.random.fork_rng():  # what is built here to be counted must not move what is drawn for training
-            need = needed(config, folder, data, steps, kept=kept)
+            need = needed(config, folder, prompt, data, steps, kept=kept)
     except Exception as error:  # where the way through a model depends on its numbers, each raises its own
         log.info("distill: what it takes cannot be told beforehand: %s", first_line(error))
         return None

@@ -97,7 +97,11 @@ def train_job(job: Job, write: bool = True) -> dict[str, Any]:
             "distill: %d pairs, %s, %d sites, matrix products in %s",
             len(data.targets), config.objective, len(student.sites), precision,
         )  # fmt: skip
-        need = tell_need(config, job.base, data, counted, precision, kept=keeps) if any(counted) else None
+        need = (
+            tell_need(config, job.base, student.prompt, data, counted, precision, kept=keeps)
+            if any(counted)
+            else None
+        )
         computed = numbers(config, dtype, precision)
         kept, kept_dev = _prepare_encoder(student, data, dev, job, computed, keeps)
         training = Training(

@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,8 +53,7 @@ def check_in_clean_process(
         FlipkdError: the student does not load or answer, or a number differs by more than the tolerance (of its
             dtype).
     """
-    settings = json.loads((student / SETTINGS).read_text("utf-8"))
-    tolerance = tolerance_of(settings)
+    tolerance = _tolerance(student)
     answers = ask("the exported student", student, pairs, scratch)
     found = {}
     for name, (score, loader) in EQUALS.items():
@@ -72,12 +70,9 @@ def check_in_clean_process(
     return found
 
 
-def tolerance_of(settings: Mapping[str, Any]) -> float:
-    """By how much scores of one student may differ from way to way.
-
-    Args:
-        settings: what its `student.json` holds.
-    """
+def _tolerance(student: Path) -> float:
+    """By how much scores of one student may differ from way to way."""
+    settings = json.loads((student / SETTINGS).read_text("utf-8"))
     # int8 takes columns with an outlier apart, and which these are is a matter of the batch, too.
     exact = settings.get("dtype", "auto") == "float32" and settings.get("base") != "int8"
     return TOLERANCE if exact else COARSE_TOLERANCE

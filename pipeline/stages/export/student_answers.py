@@ -21,12 +21,13 @@ import os
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 
-def by_sentence_transformers(student: Path, pairs: list[tuple[str, str]]) -> tuple[dict[str, Any], Any, str]:
-    """Both views by the module that is copied into the folder; also its prompts and its device."""
+def by_sentence_transformers(student: Path, pairs: list[tuple[str, str]]) -> tuple[dict[str, Any], Any, str, Any]:
+    """Both views by the module that is copied into the folder; also its prompts, device and `quantised`."""
     import torch
     from sentence_transformers import SentenceTransformer
 
@@ -35,11 +36,17 @@ def by_sentence_transformers(student: Path, pairs: list[tuple[str, str]]) -> tup
         z = model.encode([text for pair in pairs for text in pair], convert_to_numpy=True, show_progress_bar=False)
     answers = {"encode": (z[0::2] * z[1::2]).sum(1).tolist()}
     answers |= {name: scores.tolist() for name, scores in model[0].match(pairs).items()}
-    return answers, model[0].prompt, str(model.device)
+    return answers, model[0].prompt, str(model.device), sys.modules[type(model[0]).__module__].quantised
 
 
-def by_peft(student: Path, prompt: Any, pairs: list[tuple[str, str]], device: str) -> list[float]:
-    """The decoder's probability by peft alone, mean of both orders."""
+def by_peft(
+    student: Path, prompt: Any, pairs: list[tuple[str, str]], device: str, quantised: Callable[..., dict[str, Any]]
+) -> list[float]:
+    """The decoder's probability by peft alone, mean of both orders.
+
+    Args:
+        quantised: of the folder's module; what peft must be told of a base in few bits.
+    """
     import torch
     from peft import AutoPeftModelForCausalLM
 
@@ -48,7 +55,7 @@ def by_peft(student: Path, prompt: Any, pairs: list[tuple[str, str]], device: st
         settings = json.loads((student / "student.json").read_text("utf-8"))
         # This student was made here a moment ago, and what the config trusts stands in it.
         options = {"dtype": settings.get("dtype", "auto"), "trust_remote_code": settings["trust_remote_code"]}
-        options |= few_bits(settings)
+        options |= quantised(settings.get("base"), options["dtype"])
         model = AutoPeftModelForCausalLM.from_pretrained(place, **options).to(device).eval()
     found = []
     for a, b in pairs:
@@ -59,21 +66,6 @@ def by_peft(student: Path, prompt: Any, pairs: list[tuple[str, str]], device: st
         answers = prompt.answered(torch.stack([row.float()[prompt.answers] for row in logits]))
         found.append(prompt.probability(answers).item())
     return found
-
-
-def few_bits(settings: dict[str, Any]) -> dict[str, Any]:
-    """What peft must be told of a base in 8 or 4 bits, in words of its own."""
-    import torch
-    from transformers import BitsAndBytesConfig
-
-    if settings.get("base") == "int8":
-        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
-    if settings.get("base") != "nf4":
-        return {}
-    config = BitsAndBytesConfig(load_in_4bit=True)
-    config.bnb_4bit_quant_type, config.bnb_4bit_use_double_quant = "nf4", True
-    config.bnb_4bit_compute_dtype = getattr(torch, settings["dtype"])
-    return {"quantization_config": config}
 
 
 def named_by_local_base(student: Path, folder: Path) -> Path:
@@ -100,11 +92,11 @@ def of_student(student: Path, pairs: list[tuple[str, str]]) -> dict[str, Any]:
 
     import torch
 
-    answers, prompt, device = by_sentence_transformers(student, pairs)
+    answers, prompt, device, quantised = by_sentence_transformers(student, pairs)
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    return answers | {"peft": by_peft(student, prompt, pairs, device)}
+    return answers | {"peft": by_peft(student, prompt, pairs, device, quantised)}
 
 
 def of_reranker(folder: Path, pairs: list[tuple[str, str]]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.student.live_memory import LiveMemory, step_takes
@@ -15,6 +14,7 @@ from models.student.student import Batch, Student, load_base
 from pipeline.stages.distill.build import build
 from pipeline.stages.distill.config import DistillConfig
 from tests.tiny import tiny_student
+from tests.waiting import size, waiting
 
 PROMPTS, TOKENS = 8, 40
 
@@ -57,18 +57,10 @@ def test_shapes_alone_say_what_the_numbers_take(base: Path, last_layers: int | N
         torch.ones(PROMPTS, TOKENS, dtype=torch.long),
         torch.full((PROMPTS,), 9),
     )
-    own = {p.untyped_storage().data_ptr() for p in (*real.parameters(), *real.buffers())}
-    saved: dict[int, Tensor] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        if tensor.untyped_storage().data_ptr() not in own:
-            saved[tensor.untyped_storage().data_ptr()] = tensor
-        return tensor
-
-    with FlopCounterMode(display=False) as counted, torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+    with FlopCounterMode(display=False) as counted, waiting(real) as saved:
         z, logits = real(batch)
         (z.sum() + logits.sum()).backward()
-    waits = sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
+    waits = size(saved)
     assert operations == counted.get_total_flops() > 0
     assert waits <= peak <= 1.2 * waits + sum(p.nbytes for p in real.parameters() if p.requires_grad)
 

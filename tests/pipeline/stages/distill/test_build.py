@@ -17,6 +17,7 @@ from pipeline.stages.distill.config import DistillConfig
 from pipeline.stages.distill.job import train_job
 from tests.models.student.architectures import WORKS, tiny_lm
 from tests.pipeline.stages.distill.jobs import adapter, job
+from tests.waiting import size, waiting
 
 
 def test_a_module_that_the_model_has_not_is_named(base: Path) -> None:
@@ -33,20 +34,12 @@ def gradients(student: Student, batch: Batch, *, similarity_alone: bool) -> tupl
         if "lora_B" in name and parameter.requires_grad:
             torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(len(name)))
     torch.manual_seed(0)  # of the dropout
-    waiting: dict[int, Tensor] = {}
-    weights = {p.untyped_storage().data_ptr() for p in student.parameters()}
-
-    def keep(tensor: Tensor) -> Tensor:
-        if tensor.untyped_storage().data_ptr() not in weights:
-            waiting[tensor.untyped_storage().data_ptr()] = tensor
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with waiting(student) as kept:
         z, logits = student(batch)
     (logits[:, 1].sum() - logits[:, 0].sum() + (z * torch.linspace(-1, 1, z.numel()).view_as(z)).sum()).backward()
     found = {name: p.grad for name, p in student.named_parameters() if p.grad is not None}
     student.zero_grad(set_to_none=True)
-    return found, sum(tensor.untyped_storage().nbytes() for tensor in waiting.values())
+    return found, size(kept)
 
 
 @pytest.mark.parametrize("name", WORKS)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
+from models.student.flipkd_student import PairPrompt
 from models.student.student import load_base
 from pipeline.stages.distill import estimate, loop
 from pipeline.stages.distill.activations import make_batch
@@ -22,11 +23,11 @@ from tests.models.student.architectures import WORKS, tiny_lm
 from tests.pipeline.stages.distill.jobs import job
 
 
-def data_of(one: Job) -> tuple[PairData, tuple[int, int]]:
-    """The pairs of train as the training reads them, and its steps."""
+def read(one: Job) -> tuple[PairPrompt, PairData, tuple[int, int]]:
+    """The student's prompt, the pairs of train as the training reads them, and its steps."""
     prompt = build(*load_base(one.base), one.config).prompt
     data, _ = read_pairs(one.filtered, one.embeddings, prompt)
-    return data, steps(data, one.config)
+    return prompt, data, steps(data, one.config)
 
 
 @pytest.mark.parametrize("held", ["fp32", "bf16", "int8", "nf4"])
@@ -63,8 +64,7 @@ def test_shape_adapter_and_operations_are_the_trainings(
 
     monkeypatch.setattr(loop, "make_batch", look)
     summary = train_job(one)
-    data, counted = data_of(one)
-    need = needed(one.config, base, data, counted, kept=False)
+    need = needed(one.config, base, *read(one), kept=False)
     assert need.adapter == 16 * summary["trained_parameters"]
     assert need.shape in seen
     assert need.shape[0] * need.shape[1] == max(a * b for a, b in seen)
@@ -97,6 +97,6 @@ def test_a_model_whose_way_hangs_on_its_numbers_is_trained_all_the_same(
 
     monkeypatch.setattr(estimate, "step_takes", refuse)
     one = job(tmp_path, base, epochs=1, text_epochs=0)
-    assert tell_need(one.config, base, *data_of(one), "fp32", kept=False) is None
+    assert tell_need(one.config, base, *read(one), "fp32", kept=False) is None
     assert "cannot be told beforehand: NotImplementedError: Cannot copy out of meta tensor" in flipkd_log.text
     assert train_job(one)["steps"] > 0
